@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Style, include rules, clippy and clang-tidy. CI runs the first three (`scripts/lint.sh --quick`).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+status=0
+
+echo "lint: format"
+scripts/format.sh --check || status=1
+echo "lint: include rules"
+python3 tools/check_includes.py || status=1
+echo "lint: clippy"
+scripts/clippy.sh || status=1
+
+if [[ ${1:-} != --quick ]]; then
+  echo "lint: clang-tidy"
+  scripts/build.sh release
+  git ls-files -- 'src/*.cc' |
+    xargs -r -P "$(nproc)" -n 4 clang-tidy-16 -p build/release --quiet --warnings-as-errors='*' \
+      2>/dev/null || status=1
+fi
+exit $status
