@@ -200,8 +200,7 @@ Status check_fp8(const Value& quantization) {
   const Value* scheme = present(quantization, "activation_scheme");
   if (scheme && *scheme != Value("dynamic")) {
     return unsupported("quantization_config",
-                       "fp8 activation_scheme {} is not supported: \"dynamic\" is",
-                       shown(*scheme));
+                       "fp8 activation_scheme {} is not supported: \"dynamic\" is", shown(*scheme));
   }
   return {};
 }
@@ -262,8 +261,7 @@ Status read_sizes(const Value& value, ModelConfig& config) {
   M2_ASSIGN(config.num_experts, read_int(value, "num_local_experts", 1, 4096));
   M2_ASSIGN(config.experts_per_token, read_int(value, "num_experts_per_tok", 1, 64));
   M2_ASSIGN(config.vocab_size, read_int(value, "vocab_size", 1, 1 << 22));
-  M2_ASSIGN(config.max_position_embeddings,
-            read_int(value, "max_position_embeddings", 1, 1 << 24));
+  M2_ASSIGN(config.max_position_embeddings, read_int(value, "max_position_embeddings", 1, 1 << 24));
   return {};
 }
 
