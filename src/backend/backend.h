@@ -1,0 +1,43 @@
+// Chooses a device and makes its Ops. The CPU is built in; other devices are plug-ins that are
+// opened by name, so that one program starts on any machine and says what it chose.
+//
+// Thread-safety: open_backend() and the sizes from any thread; make_ops() on the rank's thread,
+// which then owns what it made.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "model/config.h"
+#include "model/ops.h"
+
+namespace m2 {
+
+struct Shard;
+
+struct BackendOptions {
+  std::string device = "auto";  // "auto", "cpu" or "cuda"
+  int32_t threads = 0;          // CPU threads of one rank; 0: cores / ranks, at least 1
+  int32_t ranks = 1;            // on this machine
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;    // "cpu" or "cuda"
+  virtual std::string detail() const = 0;  // for the log: instruction set, threads, why this device
+  // Memory that weights, KV cache and scratch of all ranks may take together.
+  virtual size_t free_bytes() const = 0;
+  virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
+                               const OpsLimits& limits) const = 0;
+  // Allocates everything that the ops will ever use; an error says what did not fit.
+  virtual Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
+                                                const OpsLimits& limits) = 0;
+};
+
+Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options);
+
+}  // namespace m2
