@@ -49,8 +49,8 @@ struct SampleRequest {
   bool history_reset = false;
 
   std::span<const int32_t> bias_ids;
-  std::span<const float> bias_values;    // as bias_ids
-  std::span<const int32_t> allowed;      // empty: all
+  std::span<const float> bias_values;  // as bias_ids
+  std::span<const int32_t> allowed;    // empty: all
   std::span<const int32_t> banned;
   std::span<const int32_t> logprob_ids;  // their logprobs follow the n best
   const uint32_t* mask = nullptr;        // bit i: token i may be drawn; vocab_size bits

@@ -64,8 +64,8 @@ class Ops {
   virtual void o_proj_add(const Matrix& o_proj, Communicator& communicator) = 0;
   // normed = rms_norm(hidden); router = gate * normed
   virtual void norm_route(const float* norm, const float* gate) = 0;
-  // Chooses the experts by sigmoid(router) + bias, weights them by sigmoid(router) made to sum to 1;
-  // hidden += the weighted sum of down * (silu(gate) * up), over this rank's experts, over ranks
+  // Chooses the experts by sigmoid(router) + bias, weights them by sigmoid(router) made to sum to
+  // 1; hidden += the weighted sum of down * (silu(gate) * up), over this rank's experts, over ranks
   virtual void experts_add(const float* gate_bias, const Matrix& gate_up, const Matrix& down,
                            Communicator& communicator) = 0;
 

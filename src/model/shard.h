@@ -3,8 +3,8 @@
 //
 // Tensor parallel: q/k/v, w1, w3 by rows; o_proj, w2 by columns; embedding and lm_head by rows of
 // the vocabulary; norms, router and bias are whole on every rank, but q_norm and k_norm are sliced
-// with the heads. With expert parallel a rank holds whole experts, contiguous, instead of a slice of
-// each. Slices of experts start at multiples of 64 (kScaleTile), so 1536 / 8 = 192 is legal.
+// with the heads. With expert parallel a rank holds whole experts, contiguous, instead of a slice
+// of each. Slices of experts start at multiples of 64 (kScaleTile), so 1536 / 8 = 192 is legal.
 //
 // Thread-safety: plain values and pure functions.
 #pragma once
@@ -53,9 +53,9 @@ enum class SliceFormat : uint8_t {
 // fp32 table of scale_tiles(row_count) × scale_tiles(column_count), where
 // tile (i, j) = scale_inv[(row_begin + 64 * i) / 128][(column_begin + 64 * j) / 128].
 struct TensorSlice {
-  std::string name;            // e.g. "model.layers.0.self_attn.q_proj.weight"
+  std::string name;  // e.g. "model.layers.0.self_attn.q_proj.weight"
   SliceFormat format = SliceFormat::kQuantised;
-  bool is_vector = false;      // its shape in the file is [columns], otherwise [rows, columns]
+  bool is_vector = false;         // its shape in the file is [columns], otherwise [rows, columns]
   int64_t rows = 1, columns = 0;  // of the whole tensor in the file
   int64_t row_begin = 0, row_count = 1;
   int64_t column_begin = 0, column_count = 0;

@@ -22,9 +22,9 @@ struct ModelConfig;
 struct Shard;
 
 inline constexpr size_t kWeightAlignment = 256;
-// A scale covers kScaleTile × kScaleTile weights. The checkpoint's blocks are 128 × 128, but a slice
-// of a tensor-parallel rank may start in the middle of one (1536 / 8 = 192), so each block's scale
-// is stored for its four quarters and no op needs to know where the slice began.
+// A scale covers kScaleTile × kScaleTile weights. The checkpoint's blocks are 128 × 128, but a
+// slice of a tensor-parallel rank may start in the middle of one (1536 / 8 = 192), so each block's
+// scale is stored for its four quarters and no op needs to know where the slice began.
 inline constexpr int64_t kScaleTile = 64;
 
 constexpr int64_t scale_tiles(int64_t size) { return (size + kScaleTile - 1) / kScaleTile; }

@@ -1,0 +1,40 @@
+// Everything that the step path uses is sized here, before the first request; nothing is allocated
+// afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+#include "model/ops.h"
+
+namespace m2 {
+
+struct ModelConfig;
+struct Shard;
+class Backend;
+struct RuntimeOptions;
+
+// Bytes of one rank.
+struct MemoryPlan {
+  OpsLimits limits;
+  int32_t ranks = 1;
+  size_t weights_bytes = 0;
+  size_t kv_bytes_a_token = 0;
+  size_t kv_bytes = 0;
+  size_t scratch_bytes = 0;
+  size_t free_bytes = 0;       // of the device, before anything was taken
+  bool length_shrunk = false;  // max_model_tokens is less than the model's because of the KV cache
+
+  int64_t kv_tokens() const { return int64_t{limits.num_blocks} * limits.block_tokens; }
+};
+
+// Refuses what does not fit, with the arithmetic.
+Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
+                               const RuntimeOptions& options, const Backend& backend);
+
+// Several lines for the log at start.
+std::string describe(const MemoryPlan& plan);
+
+}  // namespace m2
