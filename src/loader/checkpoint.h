@@ -1,0 +1,58 @@
+// A model folder's weights: opened and checked as a whole, then copied slice by slice into the
+// memory of one rank (model/weights.h) as model/shard.h says.
+//
+// What open() accepts: exactly the tensors of the config, FP8 with their `_scale_inv` (F32 or BF16)
+// or all BF16; norms, router and bias in F32 or BF16. Ignored: multi-token-prediction layers,
+// rotary_emb.inv_freq, and tensors of a file that the index does not name there.
+//
+// Thread-safety: const members from any thread; every rank loads its own part of one Checkpoint.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "base/tensor.h"
+#include "loader/safetensors.h"
+#include "model/config.h"
+#include "model/shard.h"
+
+namespace m2 {
+
+class Checkpoint {
+ public:
+  // One error names every missing file, or else every missing, extra and mis-shaped tensor.
+  static Result<Checkpoint> open(const std::string& folder, const ModelConfig& config);
+
+  // Fills one rank's weights. `weights` holds weights_bytes(config, shard) bytes in host memory.
+  Status load(const Shard& shard, int threads, std::byte* weights) const;
+
+  // One slice alone, for a backend that stages into device memory: `data` takes the slice in the
+  // format and layout of TensorSlice, `scales` its table of tiles (null where it has none).
+  Status read_slice(const TensorSlice& slice, std::byte* data, float* scales) const;
+
+  size_t num_files() const { return files_.size(); }
+  size_t num_tensors() const { return tensors_.size(); }
+  size_t bytes() const;  // of all files
+
+ private:
+  struct Place {
+    size_t file;
+    TensorView view;
+  };
+
+  Checkpoint() = default;
+  Status open_files(const std::string& folder, const std::vector<std::string>& names);
+  Status check(const std::string& folder) const;
+  Result<TensorView> fetch(const std::string& name) const;
+
+  ModelConfig config_;
+  std::vector<SafetensorsFile> files_;
+  std::unordered_map<std::string, Place> tensors_;
+  std::unordered_map<std::string, size_t> not_in_file_;  // tensors that the index names in vain
+};
+
+}  // namespace m2

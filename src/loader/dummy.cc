@@ -1,0 +1,176 @@
+#include "loader/dummy.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "loader/each_slice.h"
+#include "model/weights.h"
+
+namespace m2 {
+namespace {
+
+// The finaliser of splitmix64: a counter in, 64 random bits out.
+constexpr uint64_t mix(uint64_t counter) {
+  uint64_t z = counter * 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+// One random stream a tensor: 64 bits at each index.
+class Stream {
+ public:
+  Stream(uint64_t seed, std::string_view name) : key_(mix(seed + 1)) {
+    for (const char c : name) key_ = mix(key_ ^ static_cast<unsigned char>(c));
+  }
+  uint64_t at(uint64_t index) const { return mix(key_ + index); }
+
+ private:
+  uint64_t key_;
+};
+
+// The middle of the index-th of 256 equally likely parts of the standard normal distribution.
+float normal_quantile(int index) {
+  const double wanted = (index + 0.5) / 256;
+  double low = -8, high = 8;
+  for (int step = 0; step < 60; ++step) {  // bisection: exact enough on every machine
+    const double middle = (low + high) / 2;
+    (0.5 * std::erfc(-middle / std::sqrt(2.0)) < wanted ? low : high) = middle;
+  }
+  return static_cast<float>((low + high) / 2);
+}
+
+using Table = std::array<float, 256>;
+
+// A random byte becomes a normal value by one look-up, which is what makes a trillion of them
+// bearable. `spread` is applied before rounding to the element type.
+template <typename T, T (*round)(float), float (*widen)(T)>
+struct Quantiles {
+  std::array<T, 256> values;
+  double deviation = 0;  // of the rounded values
+
+  explicit Quantiles(double spread) {
+    double squares = 0;
+    for (int i = 0; i < 256; ++i) {
+      values[i] = round(static_cast<float>(normal_quantile(i) * spread));
+      squares += std::pow(widen(values[i]), 2);
+    }
+    deviation = std::sqrt(squares / 256);
+  }
+};
+using Fp8Quantiles = Quantiles<f8_t, float_to_f8, f8_to_float>;
+using Bf16Quantiles = Quantiles<bf16_t, float_to_bf16, bf16_to_float>;
+
+// Elements [first, first + count) of the whole tensor: byte (i % 8) of the bits at i / 8.
+template <typename T>
+void fill_run(const Stream& stream, const std::array<T, 256>& values, uint64_t first, int64_t count,
+              T* out) {
+  int64_t i = 0;
+  const auto one = [&] {
+    const uint64_t at = first + i;
+    out[i++] = values[(stream.at(at / 8) >> (8 * (at % 8))) & 255];
+  };
+  while (i < count && (first + i) % 8 != 0) one();
+  for (; i + 8 <= count; i += 8) {
+    const uint64_t bits = stream.at((first + i) / 8);
+    for (int k = 0; k < 8; ++k) out[i + k] = values[(bits >> (8 * k)) & 255];
+  }
+  while (i < count) one();
+}
+
+template <typename T>
+void fill_matrix(const TensorSlice& slice, const Stream& stream, const std::array<T, 256>& values,
+                 std::byte* data) {
+  for (int64_t row = 0; row < slice.row_count; ++row) {
+    const uint64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
+    fill_run(stream, values, first, slice.column_count,
+             reinterpret_cast<T*>(data) + row * slice.column_count);
+  }
+}
+
+// centre + deviation * normal, smooth enough for the router: four quantiles make one value.
+void fill_floats(const TensorSlice& slice, const Stream& stream, float centre, float deviation,
+                 float* out) {
+  static const Table quantiles = [] {
+    Table table;
+    for (int i = 0; i < 256; ++i) table[i] = normal_quantile(i);
+    return table;
+  }();
+  for (int64_t row = 0; row < slice.row_count; ++row) {
+    const uint64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
+    for (int64_t i = 0; i < slice.column_count; ++i) {
+      const uint64_t bits = stream.at(first + i);
+      float sum = 0;
+      for (int k = 0; k < 4; ++k) sum += quantiles[(bits >> (8 * k)) & 255];
+      *out++ = centre + deviation * 0.5f * sum;
+    }
+  }
+}
+
+// Scales differ from block to block, by up to a quarter, so that a scale taken from the wrong block
+// shows; their mean square is 1 before the gain.
+void fill_scales(const TensorSlice& slice, const Stream& stream, double gain, float* out) {
+  const int64_t blocks_a_row = (slice.columns + kFp8BlockSize - 1) / kFp8BlockSize;
+  const double mean_square = 1 + 0.0625 / 3;  // of 1 + uniform(-1/4, 1/4)
+  for (int64_t i = 0; i < scale_tiles(slice.row_count); ++i) {
+    const int64_t row = (slice.row_begin + kScaleTile * i) / kFp8BlockSize;
+    for (int64_t j = 0; j < scale_tiles(slice.column_count); ++j) {
+      const int64_t column = (slice.column_begin + kScaleTile * j) / kFp8BlockSize;
+      const double uniform = static_cast<double>(stream.at(row * blocks_a_row + column) >> 11) /
+                             static_cast<double>(1ull << 53);
+      *out++ = static_cast<float>(gain * (0.75 + 0.5 * uniform) / std::sqrt(mean_square));
+    }
+  }
+}
+
+void fill_fp32(const TensorSlice& slice, const Stream& stream, float* out) {
+  const std::string_view name = slice.name;
+  if (name.ends_with("e_score_correction_bias")) return fill_floats(slice, stream, 0, 0.01f, out);
+  if (name.ends_with("norm.weight")) return fill_floats(slice, stream, 1, 0.1f, out);
+  const double inputs = static_cast<double>(slice.columns);
+  fill_floats(slice, stream, 0, static_cast<float>(1 / std::sqrt(inputs)), out);
+}
+
+void fill_bf16(const TensorSlice& slice, const Stream& stream, std::byte* data) {
+  // A row of the embedding is an output of size 1 by itself: it sums over nothing.
+  const bool embedding = slice.name.ends_with("embed_tokens.weight");
+  const double inputs = embedding ? 1.0 : static_cast<double>(slice.columns);
+  const Bf16Quantiles quantiles(1 / std::sqrt(inputs));
+  fill_matrix(slice, stream, quantiles.values, data);
+}
+
+}  // namespace
+
+void fill_dummy_slice(const TensorSlice& slice, uint64_t seed, std::byte* data, float* scales) {
+  const Stream stream(seed, slice.name);
+  if (slice.format == SliceFormat::kF32) {
+    return fill_fp32(slice, stream, reinterpret_cast<float*>(data));
+  }
+  if (slice.format == SliceFormat::kBF16 || scales == nullptr) {
+    return fill_bf16(slice, stream, data);
+  }
+  // Spread over most of e4m3's range (the largest of 256 quantiles is 2.9 deviations), as a
+  // quantised checkpoint's blocks are.
+  static const Fp8Quantiles quantiles(150);
+  fill_matrix(slice, stream, quantiles.values, data);
+  const double gain = 1 / (quantiles.deviation * std::sqrt(static_cast<double>(slice.columns)));
+  fill_scales(slice, Stream(seed, slice.name + "_scale_inv"), gain, scales);
+}
+
+void fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
+                std::byte* weights) {
+  const auto fill = [&](const TensorSlice& slice) -> Status {
+    const bool scaled = slice.format == SliceFormat::kQuantised && config.fp8();
+    auto* scales = reinterpret_cast<float*>(weights + slice.scale_offset);
+    fill_dummy_slice(slice, seed, weights + slice.offset, scaled ? scales : nullptr);
+    return {};
+  };
+  const Status filled = for_each_slice(tensor_slices(config, shard), threads, fill);
+  M2_CHECK(filled.has_value(), "filling cannot fail");
+}
+
+}  // namespace m2
