@@ -15,8 +15,6 @@
 
 namespace m2 {
 
-struct Shard;
-
 struct BackendOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int32_t threads = 0;          // CPU threads of one rank; 0: cores / ranks, at least 1

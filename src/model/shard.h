@@ -16,6 +16,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "model/weights.h"
 
 namespace m2 {
 
@@ -24,17 +25,6 @@ struct ModelConfig;
 struct Parallelism {
   int32_t tensor_parallel = 1;   // 1, 2, 4 or 8
   bool expert_parallel = false;  // whole experts, not slices of each, are spread over the ranks
-};
-
-// One rank's part.
-struct Shard {
-  int32_t rank = 0, size = 1;
-  int32_t head_begin = 0, num_heads = 0;
-  int32_t kv_head_begin = 0, num_kv_heads = 0;
-  int32_t kv_replicas = 1;  // ranks that hold the same KV head; sums over ranks count it that often
-  int64_t vocab_begin = 0, vocab_count = 0;  // rows of embedding and lm_head
-  int32_t expert_begin = 0, num_experts = 0;
-  int64_t expert_column_begin = 0, expert_columns = 0;  // of an expert's intermediate width
 };
 
 // Refuses sizes that are not served or do not divide, naming the numbers and the legal sizes.

@@ -19,7 +19,17 @@
 namespace m2 {
 
 struct ModelConfig;
-struct Shard;
+
+// The part of the model that one rank holds (model/shard.h makes it).
+struct Shard {
+  int32_t rank = 0, size = 1;
+  int32_t head_begin = 0, num_heads = 0;
+  int32_t kv_head_begin = 0, num_kv_heads = 0;
+  int32_t kv_replicas = 1;  // ranks that hold the same KV head; sums over ranks count it that often
+  int64_t vocab_begin = 0, vocab_count = 0;  // rows of embedding and lm_head
+  int32_t expert_begin = 0, num_experts = 0;
+  int64_t expert_column_begin = 0, expert_columns = 0;  // of an expert's intermediate width
+};
 
 inline constexpr size_t kWeightAlignment = 256;
 // A scale covers kScaleTile × kScaleTile weights. The checkpoint's blocks are 128 × 128, but a
