@@ -87,13 +87,11 @@ std::vector<Flag> reply_flags() {
            "leave tools out of the prompt under tool_choice none"),
       used(kReplies, "chat-template", kText, "file of a Jinja template, if not the model's"),
       used(kReplies, "default-chat-template-kwargs", kJson, "variables for every template"),
-      used(kReplies, "trust-request-chat-template", kSwitch, "let requests bring a template"),
       used(kReplies, "parse-special-in-text", kSwitch,
            "client text that spells a control token becomes it, as in vLLM (off)"),
       used(kReplies, "response-role", kText, "role of replies (assistant)"),
       used(kReplies, "max-logprobs", kInt, "most logprobs a token (20; -1: all)"),
       used(kReplies, "return-tokens-as-token-ids", kSwitch, "logprobs name tokens as token_id:N"),
-      used(kReplies, "enable-prompt-tokens-details", kSwitch, "usage tells cached tokens (always)"),
       used(kReplies, "enable-force-include-usage", kSwitch, "every stream ends with its usage"),
       used(kReplies, "stream-interval", kInt, "tokens a streamed piece (1)"),
   };

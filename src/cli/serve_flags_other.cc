@@ -210,6 +210,7 @@ void add_without_effect(Table& table) {
               {"enable-tokenizer-info-endpoint", kSwitch},
               {"ssl-ciphers", kText},
               {"enable-ssl-refresh", kSwitch}});
+  table.none("usage always tells cached tokens", {{"enable-prompt-tokens-details", kSwitch}});
   table.none("there is no LoRA, so nothing to size", {{"max-loras", kInt},
                                                       {"max-lora-rank", kInt},
                                                       {"max-cpu-loras", kInt},
@@ -299,6 +300,8 @@ void add_refused(Table& table) {
                 {{"otlp-traces-endpoint", kText}, {"profiler-config", kJson}});
   table.refused("the server keeps no prompts or replies: log them where they are sent from",
                 {{"enable-log-outputs", kSwitch}});
+  table.refused("a template from a request is code from a stranger",
+                {{"trust-request-chat-template", kSwitch}});
   table.refused("tool servers are not implemented", {{"tool-server", kText}});
   table.refused("client certificates are not implemented",
                 {{"ssl-ca-certs", kText}, {"ssl-cert-reqs", kInt, "0"}});

@@ -105,7 +105,6 @@ Status read_replies(const ParsedFlags& flags, ServeOptions& out) {
   reader.flag("exclude-tools-when-tool-choice-none", out.exclude_tools_when_none);
   reader.text("chat-template", out.chat_template);
   reader.object("default-chat-template-kwargs", out.template_kwargs);
-  reader.flag("trust-request-chat-template", out.trust_request_template);
   reader.flag("parse-special-in-text", out.parse_special_in_text);
   reader.text("response-role", out.response_role);
   reader.integer("max-logprobs", out.max_logprobs, -1, kMaxTokens);

@@ -51,7 +51,6 @@ struct ServeOptions {
   bool tool_parser = false, auto_tool_choice = false, exclude_tools_when_none = false;
   std::string chat_template;  // a file; empty: the model's
   json::Object template_kwargs;
-  bool trust_request_template = false;
   bool parse_special_in_text = false;
   std::string response_role = "assistant";
   int32_t max_logprobs = 20;

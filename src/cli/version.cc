@@ -4,6 +4,8 @@
 
 namespace m2::cli {
 
+std::string version_number() { return M2_VERSION; }
+
 std::string version_line() {
 #ifdef __clang__
   const char* compiler = "clang";

@@ -1,0 +1,76 @@
+// `m2 serve` on the real model: the executor that serve.cc is given.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "cli/serve.h"
+#include "loader/checkpoint.h"
+#include "loader/dummy.h"
+#include "runtime/runtime.h"
+
+namespace m2::cli {
+namespace {
+
+RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& files) {
+  RuntimeOptions out;
+  out.device = options.device;
+  out.threads = options.threads;
+  out.parallelism = {options.tensor_parallel, options.expert_parallel};
+  out.kv_cache_bytes = options.kv_cache_bytes;
+  out.num_blocks = options.num_blocks;
+  out.block_tokens = options.block_tokens;
+  out.max_model_tokens = files.max_model_tokens;
+  if (options.max_sequences > 0) out.max_sequences = options.max_sequences;
+  if (options.max_step_tokens > 0) out.max_step_tokens = options.max_step_tokens;
+  out.real_vocab = files.tokenizer->vocab_size();
+  return out;
+}
+
+void log_lines(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) log_info("{}", line);
+}
+
+Result<std::unique_ptr<Executor>> load_model(const ServeOptions& options, const ModelFiles& files) {
+  const auto start = std::chrono::steady_clock::now();
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::optional<Checkpoint> checkpoint;
+  if (!options.dummy_weights) {
+    M2_ASSIGN(checkpoint, Checkpoint::open(files.folder, files.config));
+  }
+  const LoadWeights load = [&](const ModelConfig& config, const Shard& shard,
+                               HostMemory& memory) -> Status {
+    if (checkpoint) return checkpoint->load(shard, threads, memory.data());
+    fill_dummy(config, shard, options.seed, threads, memory.data());
+    return {};
+  };
+  M2_ASSIGN(Runtime runtime, make_runtime(files.config, runtime_options(options, files), load));
+
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  log_info("device: {}", runtime.device);
+  if (checkpoint) {
+    log_info("weights: {} tensors of {} files, {:.1f} MB, loaded in {:.2f} s",
+             checkpoint->num_tensors(), checkpoint->num_files(),
+             static_cast<double>(checkpoint->bytes()) / 1e6, took.count());
+  } else {
+    log_info("weights: random ones of seed {}, made in {:.2f} s", options.seed, took.count());
+  }
+  log_lines(describe(runtime.plan));
+  const Capacity capacity = runtime.executor->capacity();
+  log_info("KV cache: {} tokens ({} blocks of {}); up to {} sequences of {} tokens at once",
+           int64_t{capacity.num_blocks} * capacity.block_tokens, capacity.num_blocks,
+           capacity.block_tokens, capacity.max_sequences, capacity.max_model_tokens);
+  return std::move(runtime.executor);
+}
+
+}  // namespace
+
+int run_serve(Arguments arguments) { return serve(arguments, load_model); }
+
+}  // namespace m2::cli

@@ -1,0 +1,204 @@
+#include "cli/serve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "cli/help.h"
+#include "cli/serve_flags.h"
+#include "cli/signals.h"
+#include "cli/version.h"
+#include "engine/engine.h"
+#include "server/server.h"
+
+namespace m2::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+SamplingDefaults sampling_defaults(const GenerationConfig& generation) {
+  SamplingDefaults out;
+  out.temperature = generation.temperature;
+  out.top_p = generation.top_p;
+  out.min_p = generation.min_p;
+  out.top_k = generation.top_k;
+  out.repetition_penalty = generation.repetition_penalty;
+  out.max_tokens = generation.max_new_tokens.value_or(0);
+  return out;
+}
+
+ServerOptions server_options(const ServeOptions& options, const ModelFiles& files) {
+  ServerOptions out;
+  out.host = options.host;
+  out.port = options.port;
+  out.uds = options.uds;
+  out.ssl_keyfile = options.ssl_keyfile;
+  out.ssl_certfile = options.ssl_certfile;
+  out.root_path = options.root_path;
+  out.api_keys = options.api_keys;
+  out.allowed_origins = options.allowed_origins;
+  out.allowed_methods = options.allowed_methods;
+  out.allowed_headers = options.allowed_headers;
+  out.allow_credentials = options.allow_credentials;
+  out.request_id_headers = options.request_id_headers;
+  out.served_names = options.served_names;
+  out.model_root = options.model;
+  out.version = version_number();
+  out.eos_token_ids = files.eos_token_ids;
+  out.sampling = sampling_defaults(files.generation);
+  out.priority_scheduling = options.priority_scheduling;
+  out.reasoning = options.reasoning;
+  out.tool_parser = options.tool_parser;
+  out.auto_tool_choice = options.auto_tool_choice;
+  out.exclude_tools_when_none = options.exclude_tools_when_none;
+  out.template_kwargs = options.template_kwargs;
+  out.parse_special_in_text = options.parse_special_in_text;
+  out.response_role = options.response_role;
+  out.max_logprobs = options.max_logprobs;
+  out.tokens_as_ids = options.tokens_as_ids;
+  out.force_include_usage = options.force_include_usage;
+  out.stream_interval = options.stream_interval;
+  out.log_stats = options.log_stats;
+  out.log_requests = options.log_requests;
+  // Sockets need few threads: one a four cores, as the design of the server says at most four.
+  out.io_threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4);
+  return out;
+}
+
+EngineOptions engine_options(const ServeOptions& options) {
+  EngineOptions out;
+  out.max_waiting = options.max_waiting;
+  out.prefix_caching = options.prefix_caching;
+  out.chunked_prefill = options.chunked_prefill;
+  out.long_prefill_tokens = options.long_prefill_tokens;
+  out.policy = options.priority_scheduling ? SchedulingPolicy::kPriority : SchedulingPolicy::kFcfs;
+  out.step_deadline = milliseconds(static_cast<int64_t>(options.step_timeout_s * 1000));
+  // Unknown to clients, so that none can make prompts whose cache keys collide with another's.
+  std::random_device random;
+  out.cache_key = uint64_t{random()} << 32 | random();
+  return out;
+}
+
+void warn_if_open(const ServeOptions& options) {
+  const bool local = options.host == "127.0.0.1" || options.host == "localhost" ||
+                     options.host == "::1" || !options.uds.empty();
+  if (local || !options.api_keys.empty()) return;
+  log_warning(
+      "listening on {} without an API key: whoever reaches this port may use the model; "
+      "set --api-key or --host 127.0.0.1",
+      options.host.empty() ? "all interfaces" : options.host);
+}
+
+// Runs `work` on a thread of its own while the main thread listens for signals: loading a big
+// model takes minutes, and Ctrl-C must end it at once. Nothing that is half loaded needs care.
+template <typename Work>
+void run_interruptible(Signals& signals, const Work& work) {
+  std::thread thread([&] {
+    work();
+    signals.wake();
+  });
+  if (signals.wait() == Signals::Event::kStop) {
+    log_info("stopped while starting");
+    std::_Exit(kExitFailure);
+  }
+  thread.join();
+}
+
+// Lets open requests end within --shutdown-timeout; a second signal cuts it short.
+void drain(const ServeOptions& options, Signals& signals, Server& server) {
+  server.drain();
+  const auto deadline = Clock::now() + seconds(options.shutdown_timeout_s);
+  if (options.shutdown_timeout_s > 0) {
+    log_info("draining: open requests have {} s; a second signal stops at once",
+             options.shutdown_timeout_s);
+  }
+  while (!server.wait_idle(milliseconds(0)) && Clock::now() < deadline) {
+    if (signals.wait_for(milliseconds(50)) == Signals::Event::kStop) break;
+  }
+}
+
+int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFactory& make_executor,
+        Signals& signals) {
+  const auto report = [](const Error& error) {
+    log_error("{}", error.message);
+    return kExitFailure;
+  };
+  auto server = Server::create(server_options(options, files),
+                               {files.tokenizer.get(), files.chat_template.get()});
+  if (!server) return report(server.error());
+  // The port first: a busy one is known before minutes of loading, and /health tells of loading.
+  if (const Status started = (*server)->start(); !started) return report(started.error());
+
+  Result<std::unique_ptr<Executor>> executor;
+  run_interruptible(signals, [&] { executor = make_executor(options, files); });
+  if (!executor) return report(executor.error());
+
+  Engine engine(engine_options(options), **executor, (*server)->sink());
+  Status ended;
+  std::thread engine_thread([&] {
+    ended = engine.run();
+    signals.wake();
+  });
+  (*server)->serve({&engine});
+  warn_if_open(options);
+  log_info("ready: {} as {}", (*server)->address(), fmt::join(options.served_names, ", "));
+
+  const bool asked = signals.wait() == Signals::Event::kStop;
+  if (asked) drain(options, signals, **server);
+  engine.stop();
+  engine_thread.join();
+  // What the engine said last still has to reach the clients.
+  (*server)->wait_idle(seconds(1));
+  (*server)->stop();
+  if (!ended) return report(ended.error());
+  if (!asked) return report(Error{ErrorKind::kInternal, "the engine ended by itself", ""});
+  log_info("stopped");
+  return kExitOk;
+}
+
+}  // namespace
+
+int serve(Arguments arguments, const ExecutorFactory& make_executor) {
+  auto flags = parse_serve_flags(arguments);
+  if (flags && flags->help) {
+    fmt::print("{}", command_help(serve_command(), flags->help_topic));
+    return kExitOk;
+  }
+  Result<ServeOptions> options = tl::unexpected(Error{});
+  if (flags) options = make_serve_options(std::move(*flags), read_environment());
+  if (!flags || !options) {
+    fmt::print(stderr, "m2 serve: {}\n", (flags ? options.error() : flags.error()).message);
+    return kExitUsage;
+  }
+  set_log_level(options->log_level);
+  Signals signals;  // before any thread
+  log_info("{}", version_line());
+  for (const std::string& warning : options->warnings) log_warning("{}", warning);
+
+  const auto start = Clock::now();
+  auto files = open_model(*options);
+  if (!files) {
+    log_error("{}", files.error().message);
+    return kExitFailure;
+  }
+  log_info("model {} from {}: {}", options->served_names[0], files->folder,
+           describe(files->config));
+  log_info("tokenizer and template read in {:.2f} s", seconds_since(start));
+  log_info("{}", describe_sampling(*options, *files));
+  return run(*options, *files, make_executor, signals);
+}
+
+}  // namespace m2::cli

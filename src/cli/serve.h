@@ -1,0 +1,22 @@
+// `m2 serve`: the one place that wires loader, runtime, engine, text and server together.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/model_files.h"
+#include "cli/serve_options.h"
+#include "engine/executor.h"
+
+namespace m2::cli {
+
+// Makes what the engine runs on. `m2` loads the model; m2-echo (tests/e2e) has none.
+using ExecutorFactory =
+    std::function<Result<std::unique_ptr<Executor>>(const ServeOptions&, const ModelFiles&)>;
+
+// Serves until a signal or a fault; returns the exit status.
+int serve(Arguments arguments, const ExecutorFactory& make_executor);
+
+}  // namespace m2::cli
