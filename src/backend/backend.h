@@ -17,7 +17,7 @@ namespace m2 {
 
 struct BackendOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
-  int32_t threads = 0;          // CPU threads of one rank; 0: cores / ranks, at least 1
+  int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   int32_t ranks = 1;            // on this machine
 };
 

@@ -1,0 +1,151 @@
+// Construction of CpuOps: every buffer that its ops will ever use.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/router.h"
+
+namespace m2 {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+KvShape kv_shape(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
+  return {.num_layers = config.num_layers,
+          .num_blocks = limits.num_blocks,
+          .num_heads = shard.num_kv_heads,
+          .block_tokens = limits.block_tokens,
+          .head_dim = config.head_dim};
+}
+
+}  // namespace
+
+// Hands out consecutive arrays of one block; with no base it only counts.
+class CpuOps::Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(base) {}
+
+  template <typename T>
+  void take(T*& pointer, int64_t count) {
+    pointer = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* base_;
+  size_t bytes_ = 0;
+};
+
+size_t CpuOps::carve(std::byte* base) {
+  Carver memory(base);
+  const int64_t tokens = limits_.max_step_tokens, hidden = config_.hidden_size;
+  memory.take(token_row_, tokens);
+  memory.take(position_, tokens);
+  memory.take(cos_, tokens * config_.rotary_dim / 2);
+  memory.take(sin_, tokens * config_.rotary_dim / 2);
+  memory.take(hidden_, tokens * hidden);
+  memory.take(normed_, tokens * hidden);
+  memory.take(partial_, tokens * hidden);
+  memory.take(qkv_, tokens * qkv_width());
+  memory.take(attended_, tokens * q_width());
+  memory.take(squares_, tokens * 2);
+  memory.take(router_, tokens * config_.num_experts);
+  memory.take(chosen_, num_pairs_max());
+  memory.take(weights_, num_pairs_max());
+  memory.take(pairs_, num_pairs_max());
+  memory.take(pair_begin_, shard_.num_experts + 1);
+  memory.take(active_experts_, shard_.num_experts);
+  memory.take(activated_, num_pairs_max() * shard_.expert_columns);
+  memory.take(sampled_, limits_.max_sample_rows * hidden);
+  memory.take(logits_, limits_.max_sample_rows * shard_.vocab_count);
+  if (shard_.size > 1) {
+    const int64_t share = (config_.vocab_size / shard_.size + 16) * int64_t{shard_.size + 1};
+    memory.take(gathered_, share + 16 * shard_.size);
+    memory.take(all_logits_, int64_t{limits_.max_sample_rows} * config_.vocab_size);
+  }
+  const int64_t widest = std::max({hidden, q_width(), shard_.expert_columns});
+  for (ThreadScratch& scratch : scratch_) {
+    memory.take(scratch.matmul, matmul_scratch(widest));
+    memory.take(scratch.tile, int64_t{2} * kTokenBlock * kRowBlock);
+    memory.take(scratch.scores, int64_t{kQueryBlock} * kChunkTokens);
+    memory.take(scratch.merged, int64_t{1} * kQueryBlock * config_.head_dim);
+  }
+  return memory.bytes();
+}
+
+CpuOps::CpuOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
+               const Kernels& kernels, int32_t threads)
+    : config_(config),
+      shard_(shard),
+      limits_(limits),
+      kernels_(kernels),
+      pool_(threads),
+      sampler_(kernels, config.vocab_size, limits.real_vocab),
+      scratch_(threads),
+      last_token_(limits.max_sequences, 0) {
+  for (int32_t i = 0; i < config.rotary_dim / 2; ++i) {
+    // Rounded to float as the reference's table is.
+    inverse_frequency_.push_back(
+        static_cast<float>(std::pow(config.rope_theta, -2.0 * i / config.rotary_dim)));
+  }
+}
+
+OpsMemory CpuOps::memory_for(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
+                             int32_t threads) {
+  CpuOps counter(config, shard, limits, plain_kernels(), 1);
+  counter.scratch_.resize(threads);
+  OpsMemory memory;
+  memory.kv_bytes = kv_shape(config, shard, limits).bytes();
+  memory.scratch_bytes = counter.carve(nullptr) +
+                         PenaltyCounts::bytes(limits.max_sequences, config.vocab_size) +
+                         Sampler::Scratch::bytes(config.vocab_size) * threads;
+  return memory;
+}
+
+Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const Shard& shard,
+                                               const OpsLimits& limits, const Kernels& kernels,
+                                               int32_t threads) {
+  if (limits.kv_dtype != DType::kF32) {
+    return fail(ErrorKind::kUnsupported, "kv-cache-dtype",
+                "the CPU keeps keys and values in F32, not {}", dtype_name(limits.kv_dtype));
+  }
+  if (config.experts_per_token > kMaxExpertsPerToken) {
+    return fail(ErrorKind::kUnsupported, "num_experts_per_tok",
+                "{} experts a token; at most {} are served", config.experts_per_token,
+                kMaxExpertsPerToken);
+  }
+  std::unique_ptr<CpuOps> ops(new CpuOps(config, shard, limits, kernels, threads));
+  const size_t scratch_bytes = ops->carve(nullptr);
+  const KvShape shape = kv_shape(config, shard, limits);
+  ops->memory_ = HostMemory(scratch_bytes);
+  HostMemory kv(shape.bytes());
+  HostMemory counts(PenaltyCounts::bytes(limits.max_sequences, config.vocab_size));
+  if (ops->memory_.data() == nullptr || kv.data() == nullptr || counts.data() == nullptr) {
+    return fail(ErrorKind::kUnavailable, "", "the system refused {} bytes for KV cache and scratch",
+                scratch_bytes + kv.bytes() + counts.bytes());
+  }
+  ops->carve(ops->memory_.data());
+  ops->touch({ops->memory_.data(), scratch_bytes});
+  ops->touch({kv.data(), kv.bytes()});
+  ops->kv_ = std::make_unique<KvCache>(shape, std::move(kv));
+  ops->counts_ = std::make_unique<PenaltyCounts>(config.vocab_size, std::move(counts));
+  ops->sampler_scratch_.assign(threads, Sampler::Scratch(config.vocab_size));
+  for (Sampler::Scratch& scratch : ops->sampler_scratch_) {
+    scratch.candidates.reserve(config.vocab_size);  // a copy does not keep capacity
+  }
+  ops->output_.rows.reserve(limits.max_sample_rows);
+  return ops;
+}
+
+// Gives every page its memory now, so that the process does not grow while it serves.
+void CpuOps::touch(std::span<std::byte> memory) {
+  constexpr size_t kPiece = size_t{4} << 20;
+  pool_.for_each((memory.size() + kPiece - 1) / kPiece, [&](int64_t item, int32_t) {
+    const size_t begin = item * kPiece;
+    std::memset(memory.data() + begin, 0, std::min(kPiece, memory.size() - begin));
+  });
+}
+
+}  // namespace m2
