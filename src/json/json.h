@@ -25,6 +25,10 @@ using Member = std::pair<std::string, Value>;
 // as Python's json.loads does.
 class Object {
  public:
+  Object() = default;
+  // Any number of members, in linear time: set() one by one is quadratic.
+  static Object from_members(std::vector<Member> members);
+
   const Value* find(std::string_view key) const;  // nullptr when absent
   Value* find(std::string_view key);
   Value& set(std::string_view key, Value value);  // replaces in place or appends
@@ -45,6 +49,7 @@ class Object {
 // An integer outside int64, by its decimal digits (optional '-', no leading zeros).
 struct BigInteger {
   std::string digits;
+  bool operator==(const BigInteger&) const = default;
 };
 
 class Value {
@@ -91,6 +96,7 @@ class Value {
   const Value* find(std::string_view key) const;
 
   const Storage& storage() const { return storage_; }
+  // 1 and 1.0 differ; the order of members does not count.
   bool operator==(const Value& other) const;
 
  private:
@@ -107,7 +113,9 @@ struct Limits {
 };
 
 // Strict JSON (RFC 8259); `accept_nan` adds NaN, Infinity and -Infinity as Python does.
-// Errors name the byte offset. Lone surrogates are refused.
+// Errors name the byte offset. Lone surrogates, integers of more than 4,300 digits (Python's own
+// bound) and, without `accept_nan`, numbers past the range of double are refused. Recursion is
+// bounded by `max_depth`.
 Result<Value> parse(std::string_view text, const Limits& limits = {}, bool accept_nan = false);
 
 // As Python's json.dumps(value, ensure_ascii=False): ", " and ": " separators, repr floats
