@@ -270,6 +270,10 @@ const Flag* find_flag(const Command& command, std::string_view name) {
   return found == command.flags.end() ? nullptr : &*found;
 }
 
+Result<ParsedFlags> parse_flags(const Command& command, std::span<const std::string> arguments) {
+  return Parser(command, arguments).run();
+}
+
 const json::Value* ParsedFlags::find(std::string_view name) const {
   const auto found = values.find(name);
   return found == values.end() ? nullptr : &found->second;
