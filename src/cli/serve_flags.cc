@@ -114,7 +114,8 @@ std::vector<Flag> server_flags() {
       used(kServer, "shutdown-timeout", kInt, "seconds to finish open requests on SIGTERM (0)"),
 
       used(kOther, "config", kText, "YAML file with flags; the command line wins"),
-      used(kOther, "enable-log-requests", kSwitch, "log requests with their prompts"),
+      used(kOther, "enable-log-requests", kSwitch,
+           "log a line a request: sizes and parameters, never text"),
       used(kOther, "disable-log-stats", kSwitch, "no statistics line every 10 s"),
       used(kOther, "uvicorn-log-level", kText, "debug, info, warning or error (info)"),
       used(kOther, "log-level", kText, "the same"),
