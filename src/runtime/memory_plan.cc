@@ -1,0 +1,154 @@
+#include "runtime/memory_plan.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "backend/backend.h"
+#include "model/config.h"
+#include "model/weights.h"
+#include "runtime/runtime.h"
+
+namespace m2 {
+namespace {
+
+// Without --kv-cache-memory-bytes the KV cache takes at most half of what is free, and no more than
+// the larger of these: a small model on a large machine shall not fill it.
+constexpr size_t kDefaultKvBytes = size_t{2} << 30;
+constexpr size_t kDefaultKvTokens = 16384;
+// Sample rows beyond one a sequence let prompt_logprobs take more than one position a step.
+constexpr int32_t kLeastSampleRows = 64;
+
+constexpr int32_t kMaxSequences = 4096;
+constexpr int32_t kMaxStepTokens = 65536;
+constexpr int32_t kMaxBlockTokens = 256;
+
+std::string gib(size_t bytes) { return fmt::format("{:.2f} GiB", bytes / 1073741824.0); }
+
+Status check_options(const ModelConfig& config, const RuntimeOptions& o) {
+  if (o.max_sequences < 1 || o.max_sequences > kMaxSequences) {
+    return invalid("max-num-seqs", "max-num-seqs must be in [1, {}], got {}", kMaxSequences,
+                   o.max_sequences);
+  }
+  if (o.max_step_tokens < o.max_sequences || o.max_step_tokens > kMaxStepTokens) {
+    return invalid("max-num-batched-tokens",
+                   "max-num-batched-tokens must be in [max-num-seqs = {}, {}], got {}",
+                   o.max_sequences, kMaxStepTokens, o.max_step_tokens);
+  }
+  if (o.block_tokens < 1 || o.block_tokens > kMaxBlockTokens ||
+      !std::has_single_bit(static_cast<uint32_t>(o.block_tokens))) {
+    return invalid("block-size", "block-size must be a power of two in [1, {}], got {}",
+                   kMaxBlockTokens, o.block_tokens);
+  }
+  if (o.max_model_tokens < 0 || o.max_model_tokens > config.max_position_embeddings) {
+    return invalid("max-model-len", "max-model-len must be in [1, {}], the model's own, got {}",
+                   config.max_position_embeddings, o.max_model_tokens);
+  }
+  if (o.num_blocks < 0 || o.kv_cache_bytes < 0) {
+    return invalid("kv-cache-memory-bytes",
+                   "kv-cache-memory-bytes and num-gpu-blocks-override must not be negative");
+  }
+  if (o.real_vocab < 0 || o.real_vocab > config.vocab_size) {
+    return invalid("real_vocab", "the tokenizer's last id {} is past the model's vocabulary of {}",
+                   o.real_vocab - 1, config.vocab_size);
+  }
+  return {};
+}
+
+size_t default_kv_bytes(size_t free_bytes, size_t bytes_a_token) {
+  return std::min(free_bytes / 2, std::max(kDefaultKvBytes, kDefaultKvTokens * bytes_a_token));
+}
+
+int64_t blocks_for(int64_t tokens, int32_t block_tokens) {
+  return (tokens + block_tokens - 1) / block_tokens;
+}
+
+// Sets num_blocks and, where it was left open, max_model_tokens.
+Status plan_blocks(const RuntimeOptions& options, size_t left, MemoryPlan& plan) {
+  OpsLimits& limits = plan.limits;
+  const size_t block_bytes = plan.kv_bytes_a_token * limits.block_tokens;
+  const size_t wanted = options.kv_cache_bytes > 0 ? static_cast<size_t>(options.kv_cache_bytes)
+                                                   : default_kv_bytes(left, plan.kv_bytes_a_token);
+  int64_t blocks = options.num_blocks > 0 ? options.num_blocks : wanted / block_bytes;
+  // More than every sequence at its longest is never used.
+  const int64_t a_sequence = blocks_for(limits.max_model_tokens, limits.block_tokens);
+  if (options.num_blocks == 0) blocks = std::min(blocks, a_sequence * limits.max_sequences);
+  if (blocks < 1 || blocks > INT32_MAX) {
+    return invalid("kv-cache-memory-bytes",
+                   "{} for the KV cache holds {} blocks of {} tokens ({} each)", gib(wanted),
+                   blocks, limits.block_tokens, gib(block_bytes));
+  }
+  if (blocks < a_sequence) {
+    if (options.max_model_tokens > 0) {
+      return invalid("max-model-len",
+                     "max-model-len {} needs {} of KV cache ({} bytes a token), but it has {}: at "
+                     "most {} tokens fit",
+                     limits.max_model_tokens, gib(a_sequence * block_bytes), plan.kv_bytes_a_token,
+                     gib(blocks * block_bytes), blocks * limits.block_tokens);
+    }
+    limits.max_model_tokens = static_cast<int32_t>(blocks * limits.block_tokens);
+    plan.length_shrunk = true;
+  }
+  limits.num_blocks = static_cast<int32_t>(blocks);
+  return {};
+}
+
+}  // namespace
+
+Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
+                               const RuntimeOptions& options, const Backend& backend) {
+  M2_TRY(check_options(config, options));
+  MemoryPlan plan;
+  plan.ranks = shard.size;
+  plan.free_bytes = backend.free_bytes();
+  plan.weights_bytes = weights_bytes(config, shard);
+  OpsLimits& limits = plan.limits;
+  limits.max_step_tokens = options.max_step_tokens;
+  limits.max_sequences = options.max_sequences;
+  limits.max_sample_rows = std::max(options.max_sequences, kLeastSampleRows);
+  limits.max_model_tokens =
+      options.max_model_tokens > 0 ? options.max_model_tokens : config.max_position_embeddings;
+  limits.block_tokens = options.block_tokens;
+  limits.real_vocab = options.real_vocab > 0 ? options.real_vocab : config.vocab_size;
+
+  limits.num_blocks = 1;
+  const OpsMemory one_block = backend.memory_for(config, shard, limits);
+  plan.kv_bytes_a_token = one_block.kv_bytes / limits.block_tokens;
+  plan.scratch_bytes = one_block.scratch_bytes;
+  const size_t fixed = (plan.weights_bytes + plan.scratch_bytes) * plan.ranks;
+  if (fixed >= plan.free_bytes) {
+    return fail(ErrorKind::kUnavailable, "",
+                "the weights need {} and the working memory {}, but only {} are free",
+                gib(plan.weights_bytes * plan.ranks), gib(plan.scratch_bytes * plan.ranks),
+                gib(plan.free_bytes));
+  }
+  M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / plan.ranks, plan));
+  plan.kv_bytes = plan.kv_bytes_a_token * limits.block_tokens * limits.num_blocks;
+  if (fixed + plan.kv_bytes * plan.ranks > plan.free_bytes) {
+    return fail(ErrorKind::kUnavailable, "kv-cache-memory-bytes",
+                "weights {} + working memory {} + KV cache {} are more than the {} that are free",
+                gib(plan.weights_bytes * plan.ranks), gib(plan.scratch_bytes * plan.ranks),
+                gib(plan.kv_bytes * plan.ranks), gib(plan.free_bytes));
+  }
+  return plan;
+}
+
+std::string describe(const MemoryPlan& plan) {
+  const size_t ranks = plan.ranks;
+  const size_t used = (plan.weights_bytes + plan.kv_bytes + plan.scratch_bytes) * ranks;
+  std::string text = fmt::format(
+      "memory: weights {}, KV cache {} ({} blocks of {} = {} tokens, {} bytes each), working "
+      "memory "
+      "{}, left {}",
+      gib(plan.weights_bytes * ranks), gib(plan.kv_bytes * ranks), plan.limits.num_blocks,
+      plan.limits.block_tokens, plan.kv_tokens(), plan.kv_bytes_a_token * ranks,
+      gib(plan.scratch_bytes * ranks), gib(plan.free_bytes - std::min(used, plan.free_bytes)));
+  if (plan.length_shrunk) {
+    text += fmt::format(
+        "\nthe longest sequence is {} tokens, what the KV cache holds; --kv-cache-memory-bytes or "
+        "--max-model-len change that",
+        plan.limits.max_model_tokens);
+  }
+  return text;
+}
+
+}  // namespace m2

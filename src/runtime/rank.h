@@ -1,0 +1,72 @@
+// One rank: a thread that owns a device's ops, a slice of the weights and a communicator, and runs
+// the plans that it is handed, in order.
+//
+// Thread-safety: push, take, stop and join from the engine thread.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/executor.h"
+#include "model/forward.h"
+#include "model/ops.h"
+#include "model/weights.h"
+#include "parallel/communicator.h"
+#include "runtime/step_inputs.h"
+
+namespace m2 {
+
+// What a rank is made of.
+struct RankParts {
+  HostMemory memory;  // of the weights
+  Weights weights;
+  std::unique_ptr<Communicator> communicator;
+  std::unique_ptr<Ops> ops;
+};
+
+class Rank {
+ public:
+  Rank(RankParts parts, const Capacity& capacity);
+  ~Rank();
+
+  // Hands over one of a step's two halves: the plan stays valid until the step was taken.
+  void push(const StepPlan& plan) { push({.forward = &plan, .sample = nullptr}); }
+  void push(const SamplePlan& plan) { push({.forward = nullptr, .sample = &plan}); }
+  // The oldest sampled step's result; an error at the deadline or after a fault.
+  Status take(Deadline deadline, StepResult& result);
+
+  // Frees a rank that waits for a peer; it then ends.
+  void stop();
+  // False when the thread has not ended by then: the rank hangs.
+  bool join(Deadline deadline);
+
+ private:
+  struct Command {
+    const StepPlan* forward;
+    const SamplePlan* sample;
+  };
+  void push(Command command);
+  void run();
+  void execute(const Command& command);
+  void publish(uint64_t step, const Status& status, SampleOutput& output);
+
+  RankParts parts_;
+  StepInputs inputs_;
+  Forward forward_;
+  SampleOutput output_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Command> commands_;
+  std::deque<StepResult> results_;
+  std::vector<StepResult> spare_;  // taken results' memory, for the next ones
+  Status status_;
+  bool stopping_ = false, ended_ = false;
+  std::thread thread_;  // last: starts when the rest is there
+};
+
+}  // namespace m2
