@@ -69,7 +69,7 @@ struct ServerOptions {
   json::Object template_kwargs;  // defaults that a request's chat_template_kwargs override
   bool parse_special_in_text = false;
   std::string response_role = "assistant";
-  int32_t max_logprobs = 20;  // -1: the whole vocabulary
+  int32_t max_logprobs = 20;   // -1: the whole vocabulary
   bool tokens_as_ids = false;  // "token_id:5" in place of text in logprobs
   bool force_include_usage = false;
   int32_t stream_interval = 1;  // tokens a chunk; the first and the last come at once
