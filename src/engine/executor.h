@@ -3,6 +3,9 @@
 // Calls come from the engine thread only. forward() and sample() enqueue and return; plans run in
 // the order given (forward k, sample k, forward k+1, …). wait() blocks for the oldest step that has
 // been sampled and not yet waited for. A plan stays valid until its step was waited for.
+//
+// Within a step, the keys and values of all rows are stored before any row's attention reads: a row
+// may read blocks that another row of the same step fills (prefix cache hits in one step).
 #pragma once
 
 #include <chrono>
