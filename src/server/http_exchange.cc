@@ -49,6 +49,7 @@ bool HttpExchange::write(std::string_view bytes) {
     if (bytes_.size() + bytes.size() > backlog_bytes_) {
       dropped = gone_ = dropped_ = true;
       bytes_.clear();
+      wake_pending_ = false;  // it may be waiting for the socket: wake it once more
       gone = std::exchange(gone_callback_, nullptr);
     } else {
       bytes_ += bytes;
