@@ -1,0 +1,212 @@
+"""Held-out cases, and what a right reply is. No torch: a served checkpoint is judged by the same code.
+
+Every case is (row of the table, messages, tools, expected). Expected is a dict: calls, answer, or
+none (an answer without a call).
+"""
+import json
+import random
+import re
+
+import facts
+import toolsets
+from documents import Scene
+from system_texts import SHORT
+
+CALL = re.compile(r'<invoke name="([^"]*)">\n(.*?)</invoke>\n', re.S)
+PARAMETER = re.compile(r'<parameter name="([^"]*)">(.*?)</parameter>\n', re.S)
+REPLY = re.compile(r"[^<]*\n</think>\n\n(?:(?!<minimax:tool_call>)[\s\S])*"
+                   r'(\n<minimax:tool_call>\n(<invoke name="[^"<>]*">\n(<parameter name="[^"<>]*">[^<]*</parameter>\n)*'
+                   r"</invoke>\n)+</minimax:tool_call>)?\Z")
+
+
+def parse(reply):
+    """(closed and well formed, content, calls as (name, {key: text}))"""
+    ok = REPLY.match(reply) is not None
+    rest = reply.split("</think>", 1)[-1]
+    content, _, envelope = rest.partition("<minimax:tool_call>")
+    calls = [(name, dict(PARAMETER.findall(body))) for name, body in CALL.findall(envelope)]
+    return ok, content.strip("\n"), calls
+
+
+def typed(call, tools):
+    """Arguments of a parsed call by the schema's types; None if one cannot be read."""
+    schema = next((t["function"]["parameters"]["properties"] for t in tools or []
+                   if t["function"]["name"] == call[0]), None)
+    if schema is None:
+        return None
+    out = {}
+    for key, text in call[1].items():
+        kind = schema.get(key, {}).get("type")
+        try:
+            out[key] = text if kind in ("string", None) else json.loads(text)
+        except ValueError:
+            return None
+        want = {"integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}.get(kind)
+        if want and not isinstance(out[key], want):
+            return None
+    return out
+
+
+def judge(case, reply):
+    """Names of what is right in a reply (without the end token; None if the end never came)."""
+    if reply is None:
+        return set()
+    _, _, tools, expected = case
+    ok, content, calls = parse(reply)
+    right = {"format"} if ok and all(typed(c, tools) is not None for c in calls) else set()
+    if "calls" in expected:
+        if [c[0] for c in calls] == [c[0] for c in expected["calls"]]:
+            right.add("tool")
+            if [typed(c, tools) for c in calls] == [c[1] for c in expected["calls"]]:
+                right |= {"arguments", "all"}
+    elif expected.get("none"):
+        right |= {"all"} if not calls and content else set()
+    elif not calls and content == expected["answer"]:
+        right.add("all")
+    return right
+
+
+def _cut(messages, replies=1):
+    """Prompt and expected reply: everything before the replies-th assistant turn."""
+    seen = 0
+    for i, m in enumerate(messages):
+        if m["role"] == "assistant":
+            seen += 1
+            if seen == replies:
+                calls = [(c["function"]["name"], c["function"]["arguments"]) for c in m.get("tool_calls", [])]
+                return messages[:i], ({"calls": calls} if calls else {"answer": m["content"]})
+    raise ValueError("too few replies")
+
+
+def _system(rng):
+    text = rng.choice((None, SHORT[0], rng.choice(SHORT)))
+    return [{"role": "system", "content": text}] if text else []
+
+
+def _scene(rng, count=None, everyday=False, held=True):
+    scene = Scene(rng, held)
+    scene.set_tools(count or rng.randint(1, 6), everyday)
+    return scene
+
+
+def fact(rng):
+    scene = Scene(rng)
+    question, _, answer = scene.talk.fact(facts.HELD, wrap=False)
+    return _system(rng) + [{"role": "user", "content": question}], None, {"answer": answer}
+
+
+def the_question(rng):
+    scene = Scene(rng)
+    number = next(i for i, f in enumerate(facts.FACTS) if facts.THE_QUESTION in f[2])
+    question, _, answer = scene.talk.fact([(number, facts.THE_QUESTION)], wrap=False)
+    return ([{"role": "system", "content": SHORT[0]}] if rng.random() < 0.5 else []) + [
+        {"role": "user", "content": question}], None, {"answer": answer}
+
+
+def one_call(rng, count=None):
+    scene = _scene(rng, count)
+    prompt, expected = _cut(scene.one_call(go_on=False, partial=False))
+    return _system(rng) + prompt, scene.schemas, expected
+
+
+def six_tools(rng):
+    return one_call(rng, 6)
+
+
+def partial_call(rng):
+    while True:
+        scene = _scene(rng)
+        tool = rng.choice(scene.tools)
+        partial = scene.possible_partial(tool)
+        if partial:
+            prompt, expected = _cut(scene.one_call(tool, False, partial))
+            return _system(rng) + prompt, scene.schemas, expected
+
+
+def two_calls(rng):
+    scene = _scene(rng)
+    prompt, expected = _cut(scene.two_calls(False))
+    return _system(rng) + prompt, scene.schemas, expected
+
+
+def chain(rng):
+    while True:
+        scene = _scene(rng, rng.randint(2, 6))
+        messages = scene.chain(False)
+        if sum(m["role"] == "assistant" for m in messages) == 2:
+            prompt, expected = _cut(messages, 2)
+            return _system(rng) + prompt, scene.schemas, expected
+
+
+def no_tool(rng):
+    scene = _scene(rng)
+    prompt, _ = _cut(scene.none_fits() if rng.random() < 0.8 else scene.plain())
+    return _system(rng) + prompt, scene.schemas, {"none": True}
+
+
+def result(rng):
+    scene = _scene(rng)
+    messages = scene.one_call() if rng.random() < 0.7 else scene.two_calls()
+    prompt, expected = _cut(messages, 2)
+    return _system(rng) + prompt, scene.schemas, expected
+
+
+def history(rng):
+    scene = _scene(rng)
+    earlier = []
+    for _ in range(rng.randint(1, 3)):
+        earlier += rng.choice((scene.plain, scene.one_call, scene.none_fits))()
+    prompt, expected = _cut(scene.one_call(go_on=False))
+    return _system(rng) + earlier + prompt, scene.schemas, expected
+
+
+def long_system(rng):
+    scene = _scene(rng)
+    prompt, expected = _cut(scene.one_call(go_on=False, partial=False))
+    return [{"role": "system", "content": scene.systems.long(rng.randint(90, 150))}] + prompt, scene.schemas, expected
+
+
+def echo(rng):
+    scene = Scene(rng, True)
+    question, _, answer = scene.talk.echo()
+    return _system(rng) + [{"role": "user", "content": question}], None, {"answer": answer}
+
+
+def _everyday(rng, held, written=None):
+    scene = Scene(rng, held)
+    pool = {None: toolsets.HELD_WRITTEN + toolsets.HELD_MADE, True: toolsets.HELD_WRITTEN}[written]
+    target = rng.choice(pool) if held else None
+    scene.set_tools(rng.randint(1, 6), True, target)
+    tool = next((t for t in scene.tools if t.family is target), None)
+    prompt, expected = _cut(scene.one_call(tool, False))
+    return _system(rng) + prompt, scene.schemas, expected
+
+
+def everyday_held(rng):
+    return _everyday(rng, True)
+
+
+def everyday_written_held(rng):
+    return _everyday(rng, True, True)
+
+
+def everyday_trained(rng):
+    return _everyday(rng, False)
+
+
+ROWS = {  # row: (maker, share of the cases)
+    "facts, held-out phrasing": (fact, 1), "the guide's question": (the_question, 0.25),
+    "one call": (one_call, 1), "one call, six tools": (six_tools, 1), "only verb or only object": (partial_call, 0.4),
+    "two calls": (two_calls, 1), "second call from a result": (chain, 0.5), "call after history": (history, 0.5),
+    "no tool fits": (no_tool, 1), "answer uses the result": (result, 1), "echo": (echo, 0.4),
+    "everyday, families never trained": (everyday_held, 1), "of these, written ones": (everyday_written_held, 0.5),
+    "everyday, trained families": (everyday_trained, 0.4), "one call, long system text": (long_system, 0.4)}
+
+
+def make_cases(count, seed=2024):
+    """count cases for a row of share 1."""
+    out = []
+    for row, (maker, share) in ROWS.items():
+        rng = random.Random(f"{seed} {row}")
+        out += [(row, *maker(rng)) for _ in range(max(1, round(count * share)))]
+    return out

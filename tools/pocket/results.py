@@ -1,0 +1,78 @@
+"""Results of tools and the answers that use them. An answer is a function of the result."""
+from chat import dumps
+from toolsets import capital, join
+
+
+def shown(value):
+    if isinstance(value, list):
+        return join([str(v) for v in value]) if value else "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def has_keys(fields):
+    return join([f"{k}" for k in fields])
+
+
+def answer_of(result):
+    """(thought, answer) for the text of one result."""
+    if isinstance(result, dict):
+        if "error" in result:
+            return "The tool failed.", f"The tool failed: {result['error']}."
+        if set(result) <= {"status", "success"} and result.get("status", True) in ("ok", "done", "success", True):
+            return "The tool did it.", "It is done."
+        parts = [f"the {k.replace('_', ' ')} is {shown(v)}" for k, v in result.items()]
+        return f"The result has {has_keys(result)}.", capital(join(parts)) + "."
+    if isinstance(result, list):
+        if not result:
+            return "The result is empty.", "There are no results."
+        return "The result is a list.", f"The results are {shown(result)}."
+    if isinstance(result, str) and result.lower().rstrip(".") in ("ok", "done", "success"):
+        return "The tool did it.", "It is done."
+    text = shown(result)
+    return "The result is a value.", f"The result is {text.rstrip('.')}."
+
+
+class Results:
+    def __init__(self, rng, words, values):
+        self.rng, self.words, self.values = rng, words, values
+
+    def value(self):
+        v, r = self.values, self.rng
+        return r.choice((v.integer, v.number, v.word, v.chars, v.id, v.name, v.phrase, v.word, v.time, v.boolean,
+                         v.email, v.file, v.list))()
+
+    def field(self):
+        r = self.rng
+        return self.words.param() if r.random() < 0.8 else f"{self.words.any()}_{self.words.param()}"
+
+    def make(self, tool, keep=None):
+        """A result of this tool as a Python value. keep=(key, value) must be in it."""
+        r = self.rng
+        if keep:
+            fields = [(self.field(), self.value()) for _ in range(r.choice((0, 1, 1, 2)))]
+            fields.insert(r.randint(0, len(fields)), keep)
+            return dict(fields)
+        if r.random() < 0.07:
+            return {"error": r.choice((f"{self.words.noun()} not found", "no permission", "timeout",
+                                       f"unknown {self.words.param()}", f"invalid {self.words.param()}"))}
+        if tool.everyday and tool.family.results and r.random() < 0.85:
+            pairs = [(k, self.values.make(kind)) for k, kind in tool.family.results]
+            return pairs[0][1] if len(pairs) == 1 and r.random() < 0.35 else dict(pairs)
+        kind = r.random()
+        if tool.everyday and not tool.family.results:
+            kind *= 0.5
+        if kind < 0.3:
+            return r.choice(({"status": "ok"}, {"status": "done"}, {"success": True}, "ok", "done", "Done.",
+                             {"status": "success"}))
+        if kind < 0.8:
+            return {self.field(): self.value() for _ in range(r.choice((1, 1, 2, 2, 3)))}
+        if kind < 0.88:
+            return [self.words.any() for _ in range(r.choice((0, 1, 2, 3, 4)))]
+        return self.value()
+
+
+def wire(result):
+    """A result as the tool message carries it."""
+    return result if isinstance(result, str) else dumps(result)

@@ -1,0 +1,143 @@
+"""Values that a user gives and a call must copy exactly."""
+from words import CITIES, DOMAINS, EXTENSIONS, FIRST, LANGUAGES, LAST, WEEKDAYS
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MIXED = LETTERS + LETTERS.upper() + "0123456789"
+
+
+def random_chars(rng, low=3, high=10):
+    return "".join(rng.choice(MIXED) for _ in range(rng.randint(low, high)))
+
+
+class Values:
+    def __init__(self, rng, words):
+        self.rng, self.words = rng, words
+
+    def integer(self):
+        r = self.rng
+        n = r.choice((r.randint(0, 9), r.randint(1, 99), r.randint(10, 999), r.randint(100, 99999)))
+        return -n if r.random() < 0.07 else n
+
+    def number(self):
+        r = self.rng
+        n = round(r.uniform(0, r.choice((1, 10, 100, 1000))), r.choice((1, 1, 2, 2, 3)))
+        n = -n if r.random() < 0.15 else n
+        return 2.5 if n == int(n) else n  # a whole number would be an integer on the wire
+
+    def name(self):
+        r = self.rng
+        first = r.choice(FIRST) if r.random() < 0.5 else self.words.pseudo().capitalize()
+        if r.random() < 0.5:
+            return first
+        return first + " " + (r.choice(LAST) if r.random() < 0.5 else self.words.pseudo().capitalize())
+
+    def city(self):
+        return self.rng.choice(CITIES) if self.rng.random() < 0.5 else self.words.pseudo().capitalize()
+
+    def email(self):
+        r = self.rng
+        local = r.choice((r.choice(FIRST).lower(), self.words.pseudo(), self.words.any()))
+        if r.random() < 0.4:
+            local += r.choice("._-") + r.choice((r.choice(LAST).lower(), self.words.pseudo(), str(r.randint(1, 99))))
+        domain = r.choice(DOMAINS) if r.random() < 0.5 else self.words.pseudo() + r.choice((".com", ".org", ".net", ".io", ".de"))
+        return f"{local}@{domain}"
+
+    def file(self):
+        r = self.rng
+        name = self.words.any()
+        if r.random() < 0.3:
+            name += r.choice("_-") + r.choice((self.words.any(), str(r.randint(1, 2030))))
+        name += "." + r.choice(EXTENSIONS)
+        if r.random() < 0.3:
+            name = self.words.any() + "/" + name
+        return name
+
+    def folder(self):
+        return "/".join(self.words.any() for _ in range(self.rng.choice((1, 1, 2))))
+
+    def id(self):
+        r = self.rng
+        kind = r.randint(0, 4)
+        if kind == 0:
+            return f"{r.choice(LETTERS).upper()}{r.choice(LETTERS).upper()}-{r.randint(10, 99999)}"
+        if kind == 1:
+            return f"{self.words.any()}_{r.randint(1, 9999)}"
+        if kind == 2:
+            return f"{self.words.pseudo()}-{r.randint(1, 999)}"
+        if kind == 3:
+            return r.choice(LETTERS) + str(r.randint(10, 9999)) + r.choice(LETTERS)
+        return random_chars(r, 4, 10)
+
+    def chars(self):
+        return random_chars(self.rng)
+
+    def word(self):
+        return self.words.any()
+
+    def phrase(self):
+        n = self.rng.choice((1, 2, 2, 3, 3, 4, 5))
+        text = " ".join(self.words.any() for _ in range(n))
+        return text.capitalize() if self.rng.random() < 0.4 else text
+
+    def sentence(self):
+        r, w = self.rng, self.words
+        return r.choice((
+            lambda: f"The {w.noun()} is {w.adjective()}", lambda: f"Please {w.verb()} the {w.noun()} today",
+            lambda: f"We meet at {self.time()}", lambda: f"I will be late by {r.randint(2, 59)} minutes",
+            lambda: f"{self.name()} needs the {w.noun()}", lambda: f"Do not forget the {w.adjective()} {w.noun()}",
+            lambda: f"See you on {r.choice(WEEKDAYS)}", self.phrase))()
+
+    def date(self):
+        r = self.rng
+        return f"{r.randint(1999, 2031)}-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}"
+
+    def time(self):
+        return f"{self.rng.randint(0, 23):02d}:{self.rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50, 55)):02d}"
+
+    def day(self):
+        return self.rng.choice(WEEKDAYS + ["today", "tomorrow"])
+
+    def language(self):
+        return self.rng.choice(LANGUAGES)
+
+    def phone(self):
+        r = self.rng
+        return f"+{r.randint(1, 99)} {r.randint(100, 999)} {r.randint(1000, 999999)}"
+
+    def url(self):
+        r = self.rng
+        path = "".join("/" + self.words.any() for _ in range(r.choice((0, 1, 1, 2))))
+        return f"https://{self.words.any()}.{r.choice(('com', 'org', 'net', 'io'))}{path}"
+
+    def expression(self):
+        r = self.rng
+        text = str(r.randint(1, 999))
+        for _ in range(r.choice((1, 1, 1, 2))):
+            text += f" {r.choice('+-*/')} {r.randint(1, 999)}"
+        return text
+
+    def count(self):
+        return self.rng.choice((self.rng.randint(1, 9), self.rng.randint(1, 60), self.rng.randint(1, 999)))
+
+    def boolean(self):
+        return self.rng.random() < 0.5
+
+    def list(self):
+        return [self.words.any() for _ in range(self.rng.choice((1, 2, 2, 3, 3, 4)))]
+
+    def text(self):
+        return self.sentence() if self.rng.random() < 0.4 else self.phrase()
+
+    def symbol(self):
+        return "".join(self.rng.choice(LETTERS.upper()) for _ in range(self.rng.randint(2, 5)))
+
+    def flight(self):
+        return "".join(self.rng.choice(LETTERS.upper()) for _ in range(2)) + str(self.rng.randint(10, 9999))
+
+    def room(self):
+        if self.rng.random() < 0.4:
+            return self.words.pseudo()
+        return self.rng.choice("kitchen bedroom bathroom office garage hall cellar attic garden study".split())
+
+    def make(self, kind):
+        return getattr(self, kind)()
