@@ -10,8 +10,8 @@
 namespace m2::json {
 
 struct Utf8Step {
-  size_t length = 0;        // bytes of the character, or of the maximal invalid sequence; 0 at the end
-  bool valid = false;       // a whole, well-formed character (no surrogates, no overlong forms)
+  size_t length = 0;   // bytes of the character, or of the maximal invalid sequence; 0 at the end
+  bool valid = false;  // a whole, well-formed character (no surrogates, no overlong forms)
   bool incomplete = false;  // not valid only because the text ends here
 };
 

@@ -116,7 +116,9 @@ double Value::as_double() const {
   return checked_get<double>(storage_, "a number");
 }
 
-const std::string& Value::as_string() const { return checked_get<std::string>(storage_, "a string"); }
+const std::string& Value::as_string() const {
+  return checked_get<std::string>(storage_, "a string");
+}
 std::string& Value::as_string() { return checked_get<std::string>(storage_, "a string"); }
 const Array& Value::as_array() const { return checked_get<Array>(storage_, "an array"); }
 Array& Value::as_array() { return checked_get<Array>(storage_, "an array"); }

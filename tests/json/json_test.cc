@@ -36,14 +36,45 @@ TEST(Json, DumpsWhatPythonDumps) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* text :
-       {"", " ", "[1,]", "{\"a\":1,}", "[1", "{\"a\"}", "{a:1}", "'a'", "nul", "tru", "01", "1.",
-        ".5", "+1", "1e", "0x1", "[1] 2", "\"\x01\"", "\"\t\"", "\"\\x\"", "\"\\u12\"", "// c\n1",
-        "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\xff\"", "\"\xed\xa0\x80\"", "NaN",
-        "[Infinity]", "-Infinity", "1e400", "-1e999", "\xEF\xBB\xBF{}", "[1 2]", "{\"a\" 1}"}) {
+  for (const char* text : {"",
+                           " ",
+                           "[1,]",
+                           "{\"a\":1,}",
+                           "[1",
+                           "{\"a\"}",
+                           "{a:1}",
+                           "'a'",
+                           "nul",
+                           "tru",
+                           "01",
+                           "1.",
+                           ".5",
+                           "+1",
+                           "1e",
+                           "0x1",
+                           "[1] 2",
+                           "\"\x01\"",
+                           "\"\t\"",
+                           "\"\\x\"",
+                           "\"\\u12\"",
+                           "// c\n1",
+                           "\"\\ud800\"",
+                           "\"\\udc00\"",
+                           "\"\\ud800\\u0041\"",
+                           "\"\xff\"",
+                           "\"\xed\xa0\x80\"",
+                           "NaN",
+                           "[Infinity]",
+                           "-Infinity",
+                           "1e400",
+                           "-1e999",
+                           "\xEF\xBB\xBF{}",
+                           "[1 2]",
+                           "{\"a\" 1}"}) {
     EXPECT_FALSE(parse(text).has_value()) << text;
   }
-  for (const char* text : {"{NaN: 1}", "NaN1", "-NaN", "+Infinity", "[NaN", "Inf", "{Infinity:1}"}) {
+  for (const char* text :
+       {"{NaN: 1}", "NaN1", "-NaN", "+Infinity", "[NaN", "Inf", "{Infinity:1}"}) {
     EXPECT_FALSE(parse(text, {}, true).has_value()) << text;
   }
   const auto error = parse("{\"a\": [1, 2, x]}");
@@ -142,15 +173,21 @@ TEST(Utf8, SplitsMaximalInvalidSequences) {
     return out;
   };
   const std::string bad = "\xEF\xBF\xBD";
-  EXPECT_EQ(mended("h\xC3\xA9\xE2\x82\xAC\xF0\x9F\x9A\x80"), "h\xC3\xA9\xE2\x82\xAC\xF0\x9F\x9A\x80");
-  EXPECT_EQ(mended("\xC0\xAF"), bad + bad);                   // overlong
-  EXPECT_EQ(mended("\xE0\x80\x80"), bad + bad + bad);         // overlong
-  EXPECT_EQ(mended("\xED\xA0\x80"), bad + bad + bad);         // a surrogate
+  EXPECT_EQ(mended("h\xC3\xA9\xE2\x82\xAC\xF0\x9F\x9A\x80"),
+            "h\xC3\xA9\xE2\x82\xAC\xF0\x9F\x9A\x80");
+  EXPECT_EQ(mended("\xC0\xAF"), bad + bad);                      // overlong
+  EXPECT_EQ(mended("\xE0\x80\x80"), bad + bad + bad);            // overlong
+  EXPECT_EQ(mended("\xED\xA0\x80"), bad + bad + bad);            // a surrogate
   EXPECT_EQ(mended("\xF4\x90\x80\x80"), bad + bad + bad + bad);  // past Unicode
-  EXPECT_EQ(mended("\xF0\x9F\x9A" "a"), bad + "a");           // cut short
-  EXPECT_EQ(mended("\xE2\x82"), bad);                         // cut short by the end
+  EXPECT_EQ(mended("\xF0\x9F\x9A"
+                   "a"),
+            bad + "a");                // cut short
+  EXPECT_EQ(mended("\xE2\x82"), bad);  // cut short by the end
   EXPECT_TRUE(next_utf8("\xE2\x82", 0).incomplete);
-  EXPECT_FALSE(next_utf8("\xE2" "a", 0).incomplete);
+  EXPECT_FALSE(next_utf8("\xE2"
+                         "a",
+                         0)
+                   .incomplete);
   EXPECT_FALSE(is_valid_utf8("a\x80"));
   EXPECT_TRUE(is_valid_utf8("\xEF\xBF\xBF"));
 }
