@@ -5,6 +5,19 @@
 // Wire format (after the prompt's own "<think>\n"): reasoning </think> content
 //   <minimax:tool_call> <invoke name="f"> <parameter name="k">value</parameter> … </invoke> …
 //   </minimax:tool_call>
+// How it tells tags from text that looks like them:
+//   - The four control tags count by token id where there is one (text/reply_lexer.h).
+//   - "</parameter>" ends a value only before (blanks apart) a <parameter name=…>, </invoke>,
+//     </minimax:tool_call> or the end of the reply; "</invoke>" in a value ends it only before an
+//     <invoke name=…>, a control tag of tool calls or the end; "</minimax:tool_call>" in one only
+//     before <minimax:tool_call> or the end. A <parameter name=…> always starts the next value.
+//     What may yet become one of these is held back until it is decided.
+//   - <invoke name=…> in content is a call without the outer tag too; text between the calls of one
+//     <minimax:tool_call> is dropped; text after it is content.
+//   - What blank text stands alone before, between or after calls is dropped; so is the blank end
+//     of reasoning. All other text is given out as it was generated.
+// All at once is the concatenation of all deltas: there is no second way to parse.
+//
 // Thread-safety: one owner. The schemas outlive it.
 #pragma once
 
@@ -14,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/reply_lexer.h"
 #include "text/tool_schema.h"
 
 namespace m2 {
@@ -22,6 +36,7 @@ enum class ReasoningMode {
   kSplit,        // --reasoning-parser minimax_m2 (and no flag at all): reasoning apart from content
   kAppendThink,  // minimax_m2_append_think: content is "<think>" + everything
   kOff,          // no reasoning parser wanted: everything is content as generated
+                 // (in these two, calls are still parsed out of it where parse_tools is set)
 };
 
 struct ReplyParserOptions {
@@ -29,13 +44,9 @@ struct ReplyParserOptions {
   bool starts_in_reasoning = true;  // the prompt ends inside <think>
   bool parse_tools = false;         // --tool-call-parser set and tools in the request
   bool suppress_tools = false;      // tool_choice "none": calls are parsed out and dropped
-  bool strict_names = true;         // a call to a tool that is not in the request is dropped
-  int32_t max_tool_calls = 128;
-};
-
-// Ids of the four control tokens that count by id; -1 where the tokenizer has none (then by text).
-struct ReplyTokens {
-  int32_t think_begin = -1, think_end = -1, tool_begin = -1, tool_end = -1;
+  bool strict_names = true;         // a call to a tool that is not in the request is dropped;
+                                    // where the request has no tools, any name passes
+  int32_t max_tool_calls = 128;     // further calls are dropped
 };
 
 struct ToolCallDelta {
@@ -61,12 +72,15 @@ class ReplyParser {
 
   // One token and the text that it completed (text may be empty; id -1: text without a token, all
   // tags then count by text). Special tokens other than the four must have been left out before.
+  // The text may be cut anywhere, also within a character.
   ReplyDelta push(int32_t id, std::string_view text);
 
   // The end of the reply: what was held back; open calls are closed so that their JSON is valid.
+  // A cut-off string keeps its text, any other cut-off value is left out. Call it once, last.
   ReplyDelta finish();
 
-  int32_t tool_calls() const;  // calls opened so far: finish_reason is "tool_calls" when > 0
+  int32_t tool_calls() const;     // calls opened so far: finish_reason is "tool_calls" when > 0
+  int32_t dropped_calls() const;  // calls not given out: unknown names, suppressed, too many
 
  private:
   class Impl;
