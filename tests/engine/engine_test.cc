@@ -31,20 +31,6 @@ Request make_request(RequestId id, std::vector<TokenId> prompt, int32_t max_toke
   return request;
 }
 
-// As a Request without its constraints, which cannot be copied.
-Request copy_of(const Request& request) {
-  Request copy;
-  copy.id = request.id;
-  copy.prompt = request.prompt;
-  copy.sampling = request.sampling;
-  copy.stop = request.stop;
-  copy.n = request.n;
-  copy.priority = request.priority;
-  copy.cache_salt = request.cache_salt;
-  copy.prompt_logprobs = request.prompt_logprobs;
-  return copy;
-}
-
 class EngineTest : public testing::Test {
  protected:
   void make(FakeOptions fake = {}, EngineOptions options = {}) {

@@ -18,6 +18,20 @@
 
 namespace m2 {
 
+// As a Request without its constraints, which cannot be copied.
+inline Request copy_of(const Request& request) {
+  Request copy;
+  copy.id = request.id;
+  copy.prompt = request.prompt;
+  copy.sampling = request.sampling;
+  copy.stop = request.stop;
+  copy.n = request.n;
+  copy.priority = request.priority;
+  copy.cache_salt = request.cache_salt;
+  copy.prompt_logprobs = request.prompt_logprobs;
+  return copy;
+}
+
 struct Reply {
   std::vector<TokenId> tokens;
   FinishReason finish = FinishReason::kNone;
