@@ -53,7 +53,7 @@ struct TensorSlice {
   size_t scale_offset = 0;  // bytes; kQuantised in an FP8 checkpoint only
 };
 
-// Every tensor that the rank reads, in the order of their offsets. Under expert parallel the other
+// Every tensor that the rank reads. Under expert parallel the other
 // ranks' experts are not among them.
 std::vector<TensorSlice> tensor_slices(const ModelConfig& config, const Shard& shard);
 

@@ -87,7 +87,7 @@ void CpuOps::gate_up_rows(const Matrix& gate_up, int32_t expert, int64_t begin, 
   const int64_t columns = shard_.expert_columns, width = config_.hidden_size;
   float* gate = scratch.tile;
   float* up = scratch.tile + int64_t{kTokenBlock} * kRowBlock;
-  const float* x[kTokenBlock];
+  const float* x[kTokenBlock] = {};
   for (int64_t pair = pair_begin_[expert]; pair < pair_begin_[expert + 1]; pair += kTokenBlock) {
     const int64_t count = std::min<int64_t>(kTokenBlock, pair_begin_[expert + 1] - pair);
     for (int64_t i = 0; i < count; ++i) x[i] = normed_ + pairs_[pair + i].token * width;
@@ -108,7 +108,7 @@ void CpuOps::down_rows(const Matrix& down, int64_t begin, int64_t end,
   for (int64_t t = 0; t < tokens_; ++t) {
     std::fill(partial_ + t * width + begin, partial_ + t * width + end, 0.0f);
   }
-  const float* x[kTokenBlock];
+  const float* x[kTokenBlock] = {};
   for (int64_t active = 0; active < num_active_; ++active) {
     const int32_t e = active_experts_[active];
     const Matrix w = down.at(e);

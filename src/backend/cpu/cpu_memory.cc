@@ -121,10 +121,12 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   const KvShape shape = kv_shape(config, shard, limits);
   ops->memory_ = HostMemory(scratch_bytes);
   HostMemory kv(shape.bytes());
-  HostMemory counts(PenaltyCounts::bytes(limits.max_sequences, config.vocab_size));
-  if (ops->memory_.data() == nullptr || kv.data() == nullptr || counts.data() == nullptr) {
+  const size_t counts_bytes = PenaltyCounts::bytes(limits.max_sequences, config.vocab_size);
+  HostMemory counts(counts_bytes);
+  if (ops->memory_.bytes() != scratch_bytes || kv.bytes() != shape.bytes() ||
+      counts.bytes() != counts_bytes) {
     return fail(ErrorKind::kUnavailable, "", "the system refused {} bytes for KV cache and scratch",
-                scratch_bytes + kv.bytes() + counts.bytes());
+                scratch_bytes + shape.bytes() + counts_bytes);
   }
   ops->carve(ops->memory_.data());
   ops->touch({ops->memory_.data(), scratch_bytes});

@@ -21,7 +21,7 @@ struct RowPointers {
   RowPointers(const float* x, int64_t stride, int64_t begin, int64_t count) {
     for (int64_t i = 0; i < count; ++i) pointers[i] = x + (begin + i) * stride;
   }
-  const float* pointers[kTokenBlock];
+  const float* pointers[kTokenBlock] = {};
 };
 
 }  // namespace

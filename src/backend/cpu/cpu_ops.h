@@ -56,11 +56,11 @@ class CpuOps : public Ops {
   };
   // One query of an item: what it has gathered of the chunks so far.
   struct QueryState {
-    const float* query;
-    int32_t position;
-    float largest, sum;
-    float* merged;   // [head_dim], in attended_
-    float* partial;  // [head_dim], of the chunk under way
+    const float* query = nullptr;
+    int32_t position = 0;
+    float largest = 0, sum = 0;
+    float* merged = nullptr;   // [head_dim], in attended_
+    float* partial = nullptr;  // [head_dim], of the chunk under way
   };
   // A thread's own working memory.
   struct ThreadScratch {
