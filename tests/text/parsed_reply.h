@@ -75,8 +75,10 @@ inline ParsedReply parse_reply(const Pieces& pieces, const ReplyParserOptions& o
   EXPECT_EQ(parser.tool_calls(), static_cast<int>(reply.calls.size()));
   reply.dropped = parser.dropped_calls();
   for (const auto& [name, arguments] : reply.calls) {
+    // Valid JSON in its one spelling: so no key comes twice, too.
     const auto value = json::parse(arguments);
-    EXPECT_TRUE(value && value->is_object()) << name << ": " << arguments;
+    const bool is_object = value && value->is_object();
+    EXPECT_EQ(is_object ? json::dump_python(*value) : "no object", arguments) << name;
   }
   return reply;
 }
