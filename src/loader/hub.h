@@ -29,7 +29,7 @@ std::string hub_cache_folder(const HubEnvironment& environment);
 struct ModelSource {
   std::string model;              // a folder, or org/name
   std::string revision = "main";  // branch, tag or commit
-  std::string download_dir;       // in the place of the cache folder; empty: none
+  std::string download_dir{};     // in the place of the cache folder; empty: none
 };
 
 // The folder that holds the model's files. A folder of that path wins over a repository. kNotFound
