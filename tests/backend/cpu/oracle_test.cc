@@ -1,0 +1,205 @@
+// The forward pass against transformers' MiniMaxM2 in fp32: tests/golden/logits (its README.md has
+// the format) holds, for every position of 20 prompts, the 8 best logits and 32 columns.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "tests/backend/cpu/model_runner.h"
+#include "tests/backend/cpu/reference_ops.h"
+
+namespace m2::test {
+namespace {
+
+constexpr double kTolerance = 1e-3;  // of the position's standard deviation
+
+struct Position {
+  std::vector<int32_t> top_ids;
+  std::vector<float> top;
+  std::vector<float> columns;
+  float mean, deviation;
+};
+
+struct Prompt {
+  std::vector<int32_t> tokens;
+  std::vector<Position> positions;
+};
+
+struct Golden {
+  uint32_t vocab = 0;
+  std::vector<int32_t> columns;
+  std::vector<Prompt> prompts;
+};
+
+class Reader {
+ public:
+  explicit Reader(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    bytes_.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  bool empty() const { return bytes_.empty(); }
+  template <typename T>
+  std::vector<T> many(size_t count) {
+    std::vector<T> values(count);
+    EXPECT_LE(at_ + count * sizeof(T), bytes_.size()) << "the golden file is cut off";
+    std::memcpy(values.data(), bytes_.data() + at_, count * sizeof(T));
+    at_ += count * sizeof(T);
+    return values;
+  }
+  template <typename T>
+  T one() {
+    return many<T>(1)[0];
+  }
+
+ private:
+  std::string bytes_;
+  size_t at_ = 0;
+};
+
+std::string source_path(const std::string& path) { return std::string(M2_SOURCE_DIR "/") + path; }
+
+// No prompts when the file is not there.
+Golden read_golden(const std::string& name) {
+  Golden golden;
+  Reader in(source_path("tests/golden/logits/" + name + ".bin"));
+  if (in.empty()) return golden;
+  const auto magic = in.many<char>(8);
+  EXPECT_EQ(std::string(magic.begin(), magic.end()), "M2LOGITS");
+  golden.vocab = in.one<uint32_t>();
+  const auto prompts = in.one<uint32_t>(), top = in.one<uint32_t>(), columns = in.one<uint32_t>();
+  golden.columns = in.many<int32_t>(columns);
+  for (uint32_t p = 0; p < prompts; ++p) {
+    Prompt& prompt = golden.prompts.emplace_back();
+    prompt.tokens = in.many<int32_t>(in.one<uint32_t>());
+    for (size_t t = 0; t < prompt.tokens.size(); ++t) {
+      Position& position = prompt.positions.emplace_back();
+      position.top_ids = in.many<int32_t>(top);
+      position.top = in.many<float>(top);
+      position.columns = in.many<float>(columns);
+      position.mean = in.one<float>();
+      position.deviation = in.one<float>();
+    }
+  }
+  return golden;
+}
+
+struct Comparison {
+  int64_t positions = 0;
+  int64_t other_top = 0;  // positions whose best token is another
+  double largest = 0;     // difference of a logit, in standard deviations
+  bool good() const { return other_top == 0 && largest <= kTolerance; }
+};
+
+void compare(const Golden& golden, const Prompt& prompt, const std::vector<Logits>& logits,
+             Comparison& result) {
+  ASSERT_EQ(logits.size(), prompt.positions.size());
+  for (size_t t = 0; t < logits.size(); ++t) {
+    const Position& want = prompt.positions[t];
+    const auto note = [&](int32_t id, float value) {
+      result.largest =
+          std::max(result.largest, std::abs(double{logits[t][id]} - value) / want.deviation);
+    };
+    const auto best = std::max_element(logits[t].begin(), logits[t].end()) - logits[t].begin();
+    if (best != want.top_ids[0]) ++result.other_top;
+    for (size_t i = 0; i < want.top.size(); ++i) note(want.top_ids[i], want.top[i]);
+    for (size_t i = 0; i < want.columns.size(); ++i) note(golden.columns[i], want.columns[i]);
+    ++result.positions;
+  }
+}
+
+Comparison compare_all(const Golden& golden, const Model& model, Ops& ops, size_t prompts = 1000) {
+  Runner runner(model, ops);
+  Comparison result;
+  for (size_t i = 0; i < std::min(prompts, golden.prompts.size()); ++i) {
+    const Prompt& prompt = golden.prompts[i];
+    compare(golden, prompt, runner.sequence(prompt.tokens, 128), result);
+  }
+  return result;
+}
+
+OpsLimits limits_for(const ModelConfig& config, const Golden& golden) {
+  OpsLimits limits = small_limits(config);
+  size_t longest = 0;
+  for (const Prompt& prompt : golden.prompts) longest = std::max(longest, prompt.tokens.size());
+  limits.num_blocks = static_cast<int32_t>(longest / 16 + 1);
+  return limits;
+}
+
+// Made anew by its script (numpy only) rather than kept: it is the same bytes everywhere.
+std::string random_checkpoint() {
+  static const std::string folder = [] {
+    const std::string venv = source_path(".venv/bin/python");
+    const std::string python = std::filesystem::exists(venv) ? venv : "python3";
+    const auto path = std::filesystem::path(::testing::TempDir()) / "m2_random_checkpoint";
+    std::filesystem::remove_all(path);
+    const std::string command = python + " " +
+                                source_path("tools/make_golden/random_checkpoint.py") + " " +
+                                path.string() + " >/dev/null 2>&1";
+    return std::system(command.c_str()) == 0 ? path.string() : std::string();
+  }();
+  return folder;
+}
+
+void check_checkpoint(const std::string& folder, const std::string& name) {
+  const Golden golden = read_golden(name);
+  if (golden.prompts.empty()) GTEST_SKIP() << "tests/golden/logits/" << name << ".bin is not there";
+  const auto model = load_model(folder);
+  ASSERT_TRUE(model) << model.error().message;
+  ASSERT_EQ(golden.vocab, uint32_t(model->config.vocab_size));
+  EXPECT_EQ(golden.prompts.size(), 20u);
+  for (const Kernels* kernels : {&plain_kernels(), &fast_kernels()}) {
+    // The plain kernels take seconds a prompt: a few of them show what they can.
+    const size_t prompts = kernels == &plain_kernels() ? 3 : 1000;
+    const auto ops = cpu_ops(*model, limits_for(model->config, golden), *kernels);
+    const Comparison result = compare_all(golden, *model, *ops, prompts);
+    EXPECT_EQ(result.other_top, 0) << kernels->name;
+    EXPECT_LE(result.largest, kTolerance) << kernels->name;
+    std::printf("%s, %s: %ld positions, largest difference %.2e standard deviations\n",
+                name.c_str(), kernels->name, long(result.positions), result.largest);
+  }
+}
+
+TEST(Oracle, PocketCheckpoint) { check_checkpoint(source_path("models/pocket"), "pocket"); }
+
+TEST(Oracle, RandomCheckpoint) {
+  const std::string folder = random_checkpoint();
+  if (folder.empty()) GTEST_SKIP() << "random_checkpoint.py did not run: it needs numpy";
+  check_checkpoint(folder, "random");
+}
+
+// The oracle is worth something only if it notices what implementations have got wrong before.
+struct Fault {
+  std::string name;
+  Faults faults;
+};
+class OracleNotices : public ::testing::TestWithParam<Fault> {};
+
+TEST_P(OracleNotices, Fault) {
+  const Golden golden = read_golden("random");
+  const std::string folder = random_checkpoint();
+  if (golden.prompts.empty() || folder.empty()) GTEST_SKIP() << "no random checkpoint or golden";
+  const auto model = load_model(folder);
+  ASSERT_TRUE(model) << model.error().message;
+  ReferenceOps ops(model->config, limits_for(model->config, golden), GetParam().faults);
+  const Comparison result = compare_all(golden, *model, ops, 2);
+  EXPECT_EQ(result.good(), GetParam().name == "None")
+      << "largest difference " << result.largest << ", other top tokens " << result.other_top;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, OracleNotices,
+    ::testing::Values(Fault{"None", {}},
+                      Fault{"RotatingAllDimensions", {.rotate_all_dimensions = true}},
+                      Fault{"NormOfEachHead", {.norm_each_head = true}},
+                      Fault{"BiasInTheExpertWeight", {.bias_in_weight = true}},
+                      Fault{"NoRenormalisation", {.no_renormalisation = true}},
+                      Fault{"ScaleAppliedTwice", {.scale_twice = true}},
+                      Fault{"NormAfterRotation", {.norm_after_rotation = true}}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace m2::test
