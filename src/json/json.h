@@ -35,12 +35,12 @@ class Object {
   bool erase(std::string_view key);
 
   bool contains(std::string_view key) const { return find(key) != nullptr; }
-  bool empty() const { return members_.empty(); }
-  size_t size() const { return members_.size(); }
-  auto begin() const { return members_.begin(); }
-  auto end() const { return members_.end(); }
-  auto begin() { return members_.begin(); }
-  auto end() { return members_.end(); }
+  bool empty() const;
+  size_t size() const;
+  std::vector<Member>::const_iterator begin() const;
+  std::vector<Member>::const_iterator end() const;
+  std::vector<Member>::iterator begin();
+  std::vector<Member>::iterator end();
 
  private:
   std::vector<Member> members_;
@@ -102,6 +102,14 @@ class Value {
  private:
   Storage storage_;
 };
+
+// Here, because a Member is complete only now.
+inline bool Object::empty() const { return members_.empty(); }
+inline size_t Object::size() const { return members_.size(); }
+inline std::vector<Member>::const_iterator Object::begin() const { return members_.begin(); }
+inline std::vector<Member>::const_iterator Object::end() const { return members_.end(); }
+inline std::vector<Member>::iterator Object::begin() { return members_.begin(); }
+inline std::vector<Member>::iterator Object::end() { return members_.end(); }
 
 // "null", "a boolean", "an integer", "a number", "a string", "an array", "an object": for messages.
 const char* type_name(const Value& value);
