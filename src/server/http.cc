@@ -34,16 +34,16 @@ using asio::local::stream_protocol;
 
 namespace {
 
-// A loop, its thread, and the connections on it. The connections go before the loop's state.
+// A loop, its thread, and the connections on it.
 struct IoThread {
   explicit IoThread(HttpShared& shared) : loop{shared, context, {}, false} {}
   ~IoThread() {
     if (thread.joinable()) thread.join();
   }
 
+  HttpLoop loop;  // outlives the context, whose end destroys what is left of connections
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(context);
-  HttpLoop loop;
   std::thread thread;
 };
 
