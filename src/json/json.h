@@ -103,7 +103,7 @@ class Value {
   Storage storage_;
 };
 
-// Here, because a Member is complete only now.
+// Here, since clang looks into Member as soon as it meets their bodies.
 inline bool Object::empty() const { return members_.empty(); }
 inline size_t Object::size() const { return members_.size(); }
 inline std::vector<Member>::const_iterator Object::begin() const { return members_.begin(); }
