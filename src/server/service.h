@@ -1,0 +1,99 @@
+// Runs requests: text-in pool, engines, text-out pool. The APIs hand in sessions that are ready to
+// run; the engines' outputs are handed to the sessions' strands.
+//
+// Thread-safety: all methods from any thread; serve() once.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "engine/engine.h"
+#include "server/http_exchange.h"
+#include "server/prompts.h"
+#include "server/server.h"
+#include "server/server_metrics.h"
+#include "server/session.h"
+
+namespace m2 {
+
+// Counts a request as open from its arrival to its last byte's hand-over.
+class OpenRequest {
+ public:
+  OpenRequest() = default;
+  explicit OpenRequest(std::atomic<int64_t>& count) : count_(&count) { ++count; }
+  OpenRequest(OpenRequest&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  OpenRequest& operator=(OpenRequest&& other) noexcept {
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~OpenRequest() {
+    if (count_) --*count_;
+  }
+
+ private:
+  std::atomic<int64_t>* count_ = nullptr;
+};
+
+class Service : public OutputSink, public SessionHost {
+ public:
+  // All outlive the service.
+  Service(const ServerOptions& options, const ServerText& text, ServerMetrics& metrics);
+  ~Service() override;
+
+  void serve(std::vector<Engine*> engines);
+  void drain() { draining_ = true; }
+  // Ends every open session with an error; nothing is taken afterwards.
+  void stop();
+  bool idle() const { return open_requests_ == 0; }
+  int64_t open_requests() const { return open_requests_; }
+
+  // kUnavailable with the reason while loading, draining, or after a fault.
+  Status ready() const;
+
+  const Prompts& prompts() const { return prompts_; }
+  int32_t vocab_size() const { return vocab_size_; }
+
+  // Runs `task` on the text-in pool; kUnavailable when its queue is full.
+  Status post(Task task);
+  OpenRequest open_request() { return OpenRequest(open_requests_); }
+
+  // Hands the session's choices to an engine. What goes wrong, now or later, reaches its writer.
+  void run(SessionPlan plan, const std::shared_ptr<HttpExchange>& exchange);
+
+  void publish(std::vector<RequestOutput> batch) override;  // engine threads
+
+ private:
+  struct Entry {
+    std::shared_ptr<Session> session;
+    Engine* engine;
+    int32_t choice;
+  };
+
+  Engine& least_busy() const;
+  void submit(const std::shared_ptr<Session>& session);
+  void forget(RequestId first, int32_t choices);
+  void cancel_choice(RequestId first, int32_t choice) override;
+  void session_ended(RequestId first, int32_t choices) override;
+
+  const ServerOptions& options_;
+  ServerMetrics& metrics_;
+  Prompts prompts_;
+  std::vector<Engine*> engines_;
+  int32_t vocab_size_ = 0;
+  std::atomic<bool> serving_{false}, draining_{false}, stopped_{false};
+  std::atomic<int64_t> open_requests_{0};
+  std::atomic<RequestId> next_id_{1};
+
+  std::mutex mutex_;
+  std::unordered_map<RequestId, Entry> entries_;
+
+  // Last: their threads use all of the above.
+  ThreadPool text_out_, text_in_;
+};
+
+}  // namespace m2
