@@ -2,94 +2,406 @@
 
 #include <gtest/gtest.h>
 
-#include <future>
+#include <atomic>
+#include <string>
 #include <thread>
 
-#include "tests/engine/reference.h"
+#include "tests/engine/engine_fixture.h"
 
 namespace m2 {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::Test;
 
-std::vector<TokenId> tokens_from(uint64_t seed, int32_t count) {
-  std::vector<TokenId> tokens;
-  for (int32_t i = 0; i < count; ++i) {
-    seed = fake_mix(seed, 7);
-    tokens.push_back(static_cast<TokenId>(seed % 100));
-  }
-  return tokens;
-}
-
-Request make_request(RequestId id, std::vector<TokenId> prompt, int32_t max_tokens) {
-  Request request;
-  request.id = id;
-  request.prompt = std::move(prompt);
-  request.stop.max_tokens = max_tokens;
-  request.stop.eos_token_ids = {1};
-  request.sampling.seed = id;
-  return request;
-}
-
-class EngineTest : public testing::Test {
- protected:
-  void make(FakeOptions fake = {}, EngineOptions options = {}) {
-    options.check_invariants = true;
-    executor_ = std::make_unique<FakeExecutor>(std::move(fake));
-    engine_ = std::make_unique<Engine>(options, *executor_, sink_);
-  }
-
-  void submit(const Request& request) {
-    const Status status = engine_->submit(copy_of(request));
-    ASSERT_TRUE(status) << status.error().message;
-  }
-
-  // Answers everything that was submitted.
-  void run_dry() {
-    engine_->drain();
-    const Status status = engine_->run();
-    ASSERT_TRUE(status) << status.error().message;
-    EXPECT_EQ(executor_->wrong_reads(), 0u);
-    EXPECT_EQ(engine_->stats().running, 0);
-    EXPECT_EQ(engine_->stats().waiting, 0);
-    EXPECT_EQ(engine_->stats().blocks_used, 0);
-  }
-
-  void expect_answer(const Request& request, const MakeConstraint& make_constraint = {}) {
-    expect_right(sink_.heard(request.id), request, executor_->capacity(), make_constraint);
-  }
-
-  void answer(const Request& request) {
-    submit(request);
-    run_dry();
-    expect_answer(request);
-  }
-
-  // Submits all, answers all, checks all.
-  void answer(const std::vector<Request>& requests) {
-    for (const Request& request : requests) submit(request);
-    run_dry();
-    for (const Request& request : requests) expect_answer(request);
-  }
-
-  HearingSink sink_;
-  std::unique_ptr<FakeExecutor> executor_;
-  std::unique_ptr<Engine> engine_;
-};
+class EngineTest : public EngineFixture {};
 
 TEST_F(EngineTest, AnswersOneRequest) {
   make();
   answer(make_request(1, {5, 6, 7}, 20));
 }
 
-TEST_F(EngineTest, AnswersManyAtOnce) {
+TEST_F(EngineTest, AnswersMoreThanFitAtOnce) {
   make();
   std::vector<Request> requests;
   for (RequestId id = 1; id <= 40; ++id) {
     requests.push_back(make_request(id, tokens_from(id, 1 + static_cast<int>(id)), 30));
   }
   answer(requests);
-  EXPECT_GT(engine_->stats().preemptions, 0);  // 8 slots of up to 70 tokens in 256: it was tight
+}
+
+TEST_F(EngineTest, EndsAtTheEndTokenAndKeepsIt) {
+  FakeOptions fake;
+  fake.next_token = [](std::span<const TokenId> context) {
+    return context.size() == 6 ? kEnd : TokenId{9};
+  };
+  make(fake);
+  submit(make_request(1, {5, 6, 7}, 20));
+  run_dry();
+  const Reply reply = sink_.heard(1).choices[0];
+  EXPECT_EQ(reply.tokens, (std::vector<TokenId>{9, 9, 9, kEnd}));
+  EXPECT_EQ(reply.finish, FinishReason::kStop);
+  EXPECT_EQ(reply.stop_token, kEnd);
+}
+
+TEST_F(EngineTest, EndsAtAStopIdOfTheRequestEvenWithIgnoreEos) {
+  FakeOptions fake;
+  fake.next_token = [](std::span<const TokenId> context) {
+    return context.size() < 8 ? kEnd : TokenId{33};
+  };
+  make(fake);
+  Request request = endless(1, {5, 6, 7}, 20);
+  request.stop.stop_token_ids = {33};
+  submit(request);
+  run_dry();
+  const Reply reply = sink_.heard(1).choices[0];
+  EXPECT_EQ(reply.tokens, (std::vector<TokenId>{kEnd, kEnd, kEnd, kEnd, kEnd, 33}));
+  EXPECT_EQ(reply.stop_token, 33);
+}
+
+TEST_F(EngineTest, EndsAtTheLongestSequence) {
+  make();
+  const Request request = endless(1, tokens_from(1, 120), 1000);
+  answer(request);
+  EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 8u);
+  EXPECT_EQ(sink_.heard(1).choices[0].finish, FinishReason::kLength);
+}
+
+TEST_F(EngineTest, QueuesTheNextStepBeforeItReadsTheTokensOfThisOne) {
+  std::vector<std::string> events;
+  FakeOptions fake;
+  fake.on_forward = [&](uint64_t step) { events.push_back("forward " + std::to_string(step)); };
+  fake.on_wait = [&](uint64_t step) { events.push_back("wait " + std::to_string(step)); };
+  make(fake);
+  answer(endless(1, {5, 6, 7}, 3));
+  const std::vector<std::string> wanted{"forward 1", "forward 2", "wait 1",
+                                        "forward 3", "wait 2",    "wait 3"};
+  EXPECT_EQ(events, wanted);  // and no step 4: an end by count is known ahead
+}
+
+TEST_F(EngineTest, TakesTheNewestTokenFromTheDevice) {
+  FakeOptions fake;
+  fake.record = true;
+  make(fake);
+  answer(endless(1, {5, 6, 7}, 4));
+  const auto& steps = executor_->recorded();
+  ASSERT_EQ(steps.size(), 4u);
+  EXPECT_EQ(steps[0].tokens, (std::vector<TokenId>{5, 6, 7}));
+  for (size_t i = 1; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i].tokens, std::vector<TokenId>{kTokenFromDevice});
+    EXPECT_EQ(steps[i].rows[0].context_tokens, 2 + static_cast<int32_t>(i));
+  }
+}
+
+TEST_F(EngineTest, DoesNotSampleTheRowBehindAnEndToken) {
+  FakeOptions fake;
+  fake.record = true;
+  fake.next_token = [](std::span<const TokenId> context) {
+    return context.size() == 5 ? kEnd : TokenId{9};
+  };
+  make(fake);
+  submit(make_request(1, {5, 6, 7}, 20));
+  run_dry();
+  const auto& steps = executor_->recorded();
+  ASSERT_EQ(steps.size(), 4u);  // three draws, and the row that was queued behind the last
+  EXPECT_EQ(steps[3].rows.size(), 1u);
+  EXPECT_TRUE(steps[3].samples.empty());
+}
+
+TEST_F(EngineTest, CountsWhatItDoes) {
+  make();
+  std::vector<Request> requests{};
+  requests.push_back(endless(1, {5, 6, 7}, 4));
+  requests.push_back(endless(2, {8, 9}, 3));
+  answer(requests);
+  const EngineStats& stats = engine_->stats();
+  EXPECT_EQ(stats.prompt_tokens, 5);
+  EXPECT_EQ(stats.generation_tokens, 7);
+  EXPECT_EQ(stats.blocks_total, 64);
+  EXPECT_EQ(stats.steps, 4);
+  EXPECT_EQ(stats.preemptions, 0);
+  EXPECT_NE(stats.heartbeat_ns, 0);
+  EXPECT_TRUE(engine_->healthy());
+}
+
+TEST_F(EngineTest, CancelFreesBlocksWithinAStepAndSilences) {
+  FakeOptions fake;
+  int waits = 0;
+  fake.on_wait = [&](uint64_t) {
+    ++waits;
+    if (waits == 3) engine_->cancel(1);
+    if (waits == 4) {  // the very next turn: only request 2 holds blocks
+      EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 3u);
+      EXPECT_EQ(sink_.heard(2).choices[0].tokens.size(), 3u);
+    }
+    if (waits == 5) {
+      EXPECT_EQ(engine_->stats().blocks_used, 2);
+    }
+  };
+  make(fake);
+  const Request kept = endless(2, {8, 9, 10, 11}, 8);
+  submit(endless(1, tokens_from(1, 40), 50));
+  submit(kept);
+  run_dry();
+  EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 3u);
+  EXPECT_FALSE(sink_.heard(1).finished);
+  expect_answer(kept);
+}
+
+TEST_F(EngineTest, CancelReachesWaitingRequestsAndThoseInTheInbox) {
+  FakeOptions fake;
+  fake.capacity.max_sequences = 1;
+  fake.on_wait = [&](uint64_t step) {
+    if (step == 2) engine_->cancel(2);
+  };
+  make(fake);
+  const Request first = endless(1, {5, 6, 7}, 10), last = endless(4, {5, 6}, 3);
+  submit(first);
+  submit(endless(2, {5, 6, 7, 8}, 10));
+  submit(endless(3, {5, 6, 7, 9}, 10));
+  submit(last);
+  engine_->cancel(3);
+  engine_->cancel(99);
+  run_dry();
+  expect_answer(first);
+  expect_answer(last);
+  EXPECT_TRUE(sink_.heard(2).choices.empty());
+  EXPECT_TRUE(sink_.heard(3).choices.empty());
+}
+
+TEST_F(EngineTest, AFaultEndsEveryOpenRequestWithOneError) {
+  FakeOptions fake;
+  fake.capacity.max_sequences = 2;
+  fake.fault_at_step = 4;
+  fake.on_wait = [&](uint64_t step) {
+    if (step == 4) submit(endless(5, {3}, 5));  // still in the inbox when the fault comes
+  };
+  make(fake);
+  const Request done = endless(1, {5, 6, 7}, 2);
+  submit(done);
+  for (RequestId id = 2; id <= 4; ++id) submit(endless(id, {5, 6, 7}, 20));
+  const Status status = engine_->run();
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "injected fault at step 4");
+  EXPECT_FALSE(engine_->healthy());
+  expect_answer(done);
+  for (RequestId id = 2; id <= 5; ++id) {
+    const Heard heard = sink_.heard(id);
+    EXPECT_TRUE(heard.finished);
+    ASSERT_TRUE(heard.error) << "request " << id;
+    EXPECT_EQ(heard.error->kind, ErrorKind::kInternal);
+    EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kError);
+  }
+  const Status refused = engine_->submit(endless(6, {3}, 5));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kUnavailable);
+  expect_idle();
+}
+
+TEST_F(EngineTest, AStepPastItsDeadlineIsAFault) {
+  FakeOptions fake;
+  fake.hang_at_step = 2;
+  EngineOptions options;
+  options.step_deadline = milliseconds(20);
+  make(fake, options);
+  submit(endless(1, {5, 6, 7}, 20));
+  EXPECT_FALSE(engine_->run());
+  EXPECT_FALSE(engine_->healthy());
+  EXPECT_TRUE(sink_.heard(1).error);
+}
+
+TEST_F(EngineTest, ATokenOutsideTheVocabularyIsAFault) {
+  FakeOptions fake;
+  fake.next_token = [](std::span<const TokenId>) { return TokenId{100}; };
+  make(fake);
+  submit(endless(1, {5, 6, 7}, 20));
+  const Status status = engine_->run();
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "the executor drew token 100 of a vocabulary of 100");
+  EXPECT_TRUE(sink_.heard(1).error);
+}
+
+TEST_F(EngineTest, StopAbortsWhatIsOpenAndLeavesTheExecutorIdle) {
+  FakeOptions fake;
+  fake.capacity.max_sequences = 1;
+  fake.on_wait = [&](uint64_t step) {
+    if (step == 3) engine_->stop();
+  };
+  make(fake);
+  submit(endless(1, {5, 6, 7}, 50));
+  submit(endless(2, {5, 6, 7}, 50));
+  ASSERT_TRUE(engine_->run());
+  for (RequestId id = 1; id <= 2; ++id) {
+    const Heard heard = sink_.heard(id);
+    EXPECT_TRUE(heard.finished);
+    EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kAbort);
+    ASSERT_TRUE(heard.error);
+    EXPECT_EQ(heard.error->kind, ErrorKind::kUnavailable);
+  }
+  EXPECT_TRUE(engine_->healthy());
+  expect_idle();
+
+  // Another engine can use the executor from here.
+  HearingSink sink;
+  Engine next({}, *executor_, sink);
+  const Request request = endless(3, {5, 6, 7}, 5);
+  ASSERT_TRUE(next.submit(copy_of(request)));
+  next.drain();
+  ASSERT_TRUE(next.run());
+  expect_right(sink.heard(3), request, executor_->capacity());
+}
+
+TEST_F(EngineTest, DrainAnswersWhatIsOpenAndRefusesMore) {
+  FakeOptions fake;
+  fake.on_wait = [&](uint64_t step) {
+    if (step != 2) return;
+    engine_->drain();
+    const Status refused = engine_->submit(endless(2, {5}, 3));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, ErrorKind::kUnavailable);
+  };
+  make(fake);
+  const Request request = endless(1, {5, 6, 7}, 10);
+  submit(request);
+  ASSERT_TRUE(engine_->run());
+  expect_answer(request);
+}
+
+TEST_F(EngineTest, RefusesWhatCanNeverRun) {
+  FakeOptions fake;
+  fake.capacity.num_blocks = 10;  // of 4 tokens
+  make(fake);
+  const auto refused = [&](Request request, const char* field, const char* message) {
+    const Status status = engine_->submit(std::move(request));
+    ASSERT_FALSE(status) << message;
+    EXPECT_EQ(status.error().kind, ErrorKind::kInvalidArgument);
+    EXPECT_EQ(status.error().field, field);
+    EXPECT_EQ(status.error().message, message);
+  };
+  refused(endless(1, {}, 5), "prompt", "the prompt is empty");
+  refused(endless(1, {5}, 0), "max_tokens", "max_tokens must be at least 1, got 0");
+  refused(endless(1, tokens_from(1, 128), 5), "prompt",
+          "the prompt has 128 tokens, at most 127 leave room for a reply");
+  refused(endless(1, tokens_from(1, 30), 12), "max_tokens",
+          "30 prompt tokens and 12 for the reply need 11 KV blocks of 4 tokens, the cache has 10");
+  Request none = endless(1, {5}, 5);
+  none.n = 0;
+  refused(std::move(none), "n", "n must be at least 1, got 0");
+  Request uneven = endless(1, {5}, 5);
+  uneven.n = 2;
+  uneven.constraints.push_back(std::make_unique<TestConstraint>(1, kEnd, 100));
+  refused(std::move(uneven), "n", "2 choices came with 1 constraints");
+  answer(endless(1, tokens_from(1, 30), 11));  // exactly fits: the last token is never computed
+}
+
+TEST_F(EngineTest, RefusesWhenTooManyWait) {
+  FakeOptions fake;
+  fake.capacity.max_sequences = 2;
+  EngineOptions options;
+  options.max_waiting = 3;
+  fake.on_wait = [&](uint64_t step) {
+    if (step != 2) return;
+    // Two run and one waits by now, so that there is room for two more.
+    EXPECT_TRUE(engine_->submit(endless(4, {5}, 3)));
+    EXPECT_TRUE(engine_->submit(endless(5, {5}, 3)));
+    EXPECT_FALSE(engine_->submit(endless(6, {5}, 3)));
+    engine_->cancel(3);  // room for one, once the engine has seen it
+  };
+  fake.on_forward = [&](uint64_t step) {
+    if (step != 4) return;
+    EXPECT_TRUE(engine_->submit(endless(7, {5}, 3)));
+    EXPECT_FALSE(engine_->submit(endless(8, {5}, 3)));
+  };
+  make(fake, options);
+  for (RequestId id = 1; id <= 3; ++id) submit(endless(id, {5, 6}, 20));
+  const Status refused = engine_->submit(endless(9, {5}, 3));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kUnavailable);
+  EXPECT_EQ(refused.error().message, "3 requests are waiting already, at most 3 may");
+  std::thread runner([&] { EXPECT_TRUE(engine_->run()); });
+  while (sink_.finished() < 5) std::this_thread::sleep_for(milliseconds(1));
+  engine_->drain();
+  runner.join();
+}
+
+TEST_F(EngineTest, GivesEachChoiceItsOwnSeed) {
+  make();
+  Request request = endless(1, {5, 6, 7}, 10);
+  request.n = 5;
+  answer(request);
+  EXPECT_NE(sink_.heard(1).choices[0].tokens, sink_.heard(1).choices[1].tokens);
+}
+
+TEST_F(EngineTest, GivesLogprobs) {
+  FakeOptions fake;
+  fake.capacity.max_sample_rows = 5;
+  fake.capacity.max_sequences = 4;
+  make(fake);
+  Request request = endless(1, tokens_from(3, 30), 10);
+  request.n = 3;
+  request.sampling.num_logprobs = 2;
+  request.prompt_logprobs = 3;
+  answer(request);
+}
+
+// Allows everything and then changes its mind.
+class FickleConstraint : public Constraint {
+ public:
+  bool fill_mask(std::span<uint32_t>) override { return false; }
+  bool accept(int32_t) override { return ++tokens_ < 4; }
+  bool finished() const override { return false; }
+
+ private:
+  int tokens_ = 0;
+};
+
+TEST_F(EngineTest, ATokenThatTheGrammarRejectsEndsThatChoiceOnly) {
+  make();
+  Request request = endless(1, {5, 6, 7}, 10);
+  request.n = 2;
+  request.constraints.push_back(std::make_unique<FickleConstraint>());
+  request.constraints.push_back(nullptr);
+  ASSERT_TRUE(engine_->submit(std::move(request)));
+  const Request other = endless(2, {8, 9}, 10);
+  submit(other);
+  run_dry();
+  const Heard heard = sink_.heard(1);
+  EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kError);
+  EXPECT_EQ(heard.choices.at(0).tokens.size(), 3u);
+  EXPECT_EQ(heard.choices.at(1).finish, FinishReason::kLength);
+  EXPECT_EQ(heard.choices.at(1).tokens.size(), 10u);
+  EXPECT_TRUE(heard.finished);
+  ASSERT_TRUE(heard.error);
+  EXPECT_EQ(heard.error->kind, ErrorKind::kInternal);
+  expect_answer(other);
+  EXPECT_TRUE(engine_->healthy());
+}
+
+TEST_F(EngineTest, TakesRequestsAndCancelsFromManyThreads) {
+  EngineOptions options;
+  options.max_waiting = 1 << 20;
+  make({}, options);
+  std::thread runner([&] { EXPECT_TRUE(engine_->run()); });
+  std::vector<std::thread> clients;
+  constexpr RequestId kEach = 100;
+  for (RequestId client = 0; client < 4; ++client) {
+    clients.emplace_back([this, client] {
+      for (RequestId i = 0; i < kEach; ++i) {
+        const RequestId id = 1 + client * kEach + i;
+        ASSERT_TRUE(engine_->submit(endless(id, tokens_from(id, 5), 5 + static_cast<int>(id % 7))));
+        if (id % 5 == 0) engine_->cancel(id);
+        EXPECT_GE(engine_->stats().running, 0);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  engine_->drain();
+  runner.join();
+  for (RequestId id = 1; id <= 4 * kEach; ++id) {
+    if (id % 5 == 0) continue;
+    expect_answer(endless(id, tokens_from(id, 5), 5 + static_cast<int>(id % 7)));
+  }
+  expect_idle();
 }
 
 }  // namespace

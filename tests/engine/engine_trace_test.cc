@@ -54,7 +54,7 @@ class Trace {
     EXPECT_EQ(engine_->stats().blocks_used, 0);
     EXPECT_EQ(engine_->stats().running, 0);
     EXPECT_EQ(engine_->stats().waiting, 0);
-    EXPECT_GT(answered_, case_.steps / 50);
+    EXPECT_GT(answered_, case_.steps / 100);
   }
 
   const EngineStats& stats() const { return engine_->stats(); }
