@@ -15,8 +15,8 @@ namespace {
 // Python refuses to read longer integers from text, and so bounds a conversion's cost.
 constexpr size_t kMaxIntegerDigits = 4300;
 // Of a value that is to be JSON. Deeper or longer than this it stays text.
-constexpr json::Limits kValueLimits = {.max_bytes = 16u << 20, .max_depth = 64,
-                                       .max_elements = 1u << 20};
+constexpr json::Limits kValueLimits = {
+    .max_bytes = 16u << 20, .max_depth = 64, .max_elements = 1u << 20};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
@@ -69,8 +69,8 @@ json::Value number_of(double value) {
 
 // A decimal numeral taken apart, for what from_chars leaves open.
 struct Decimal {
-  std::string text;  // digits, point and exponent without underscores or a leading '+'
-  bool tiny = false; // out of a double's range, it is too small rather than too large
+  std::string text;   // digits, point and exponent without underscores or a leading '+'
+  bool tiny = false;  // out of a double's range, it is too small rather than too large
 };
 
 std::optional<Decimal> read_decimal(std::string_view rest) {
@@ -137,15 +137,15 @@ struct TypeName {
 };
 
 constexpr TypeName kTypeNames[] = {
-    {"null", kNullType},        {"string", kStringType},   {"str", kStringType},
-    {"text", kStringType},      {"varchar", kStringType},  {"char", kStringType},
-    {"enum", kStringType},      {"integer", kIntegerType}, {"int", kIntegerType},
-    {"int32", kIntegerType},    {"int64", kIntegerType},   {"uint", kIntegerType, true},
-    {"long", kIntegerType},     {"short", kIntegerType},   {"unsigned", kIntegerType},
-    {"number", kNumberType},    {"float", kNumberType, true}, {"double", kNumberType},
-    {"boolean", kBooleanType},  {"bool", kBooleanType},    {"object", kObjectType},
-    {"dict", kObjectType},      {"array", kArrayType},     {"arr", kArrayType},
-    {"list", kArrayType},       {"sequence", kArrayType},
+    {"null", kNullType},       {"string", kStringType},      {"str", kStringType},
+    {"text", kStringType},     {"varchar", kStringType},     {"char", kStringType},
+    {"enum", kStringType},     {"integer", kIntegerType},    {"int", kIntegerType},
+    {"int32", kIntegerType},   {"int64", kIntegerType},      {"uint", kIntegerType, true},
+    {"long", kIntegerType},    {"short", kIntegerType},      {"unsigned", kIntegerType},
+    {"number", kNumberType},   {"float", kNumberType, true}, {"double", kNumberType},
+    {"boolean", kBooleanType}, {"bool", kBooleanType},       {"object", kObjectType},
+    {"dict", kObjectType},     {"array", kArrayType},        {"arr", kArrayType},
+    {"list", kArrayType},      {"sequence", kArrayType},
 };
 
 }  // namespace

@@ -54,8 +54,8 @@ void ReplyLexer::take_characters(std::string_view bytes) {
   while (at < bytes_.size()) {
     const json::Utf8Step step = json::next_utf8(bytes_, at);
     if (step.incomplete) break;
-    text_ += step.valid ? std::string_view(bytes_).substr(at, step.length)
-                        : json::kReplacementCharacter;
+    text_ +=
+        step.valid ? std::string_view(bytes_).substr(at, step.length) : json::kReplacementCharacter;
     at += step.length;
   }
   bytes_.erase(0, at);

@@ -46,8 +46,8 @@ class ReplyLexer {
   void give_up_partial(std::string& symbols);
 
   std::array<int32_t, 4> ids_;  // in the order of ReplyTag
-  std::string bytes_;    // the start of a character, at most 3 bytes between pieces
-  std::string text_;     // scratch: this piece's valid text
+  std::string bytes_;           // the start of a character, at most 3 bytes between pieces
+  std::string text_;            // scratch: this piece's valid text
   std::string partial_;  // text that may yet become a tag; at most one byte less than the longest
 };
 

@@ -36,7 +36,8 @@ class ToolSchemas {
   // The JSON value that `raw` stands for under the parameter's schema: null, integer, number,
   // boolean, object, array, string are tried in this order, where the schema allows them.
   // Never fails: what fits nothing is JSON if it parses, else a string.
-  json::Value coerce(std::string_view tool, std::string_view parameter, std::string_view raw) const {
+  json::Value coerce(std::string_view tool, std::string_view parameter,
+                     std::string_view raw) const {
     return coerce_text(types(tool, parameter), raw);
   }
 

@@ -73,8 +73,7 @@ std::map<std::string, Difference> differences() {
       {"multiline append", {kBoth, end, weather(R"({"city": "  a\n  b\n"})")}},
       {"entities append", {kBoth, end, weather(R"({"city": "Tom &amp; <b>J</b>"})")}},
       {"quote_in_value append", {kBoth, end, weather(R"({"city": "say \"hi\"\\n"})")}},
-      {"unicode append",
-       {kBoth, "<think>思考</think>", weather("{\"city\": \"北京 🌧\"}")}},
+      {"unicode append", {kBoth, "<think>思考</think>", weather("{\"city\": \"北京 🌧\"}")}},
       {"dup_param append", {kBoth, end, city}},
       {"spaces_attr append", {kBoth, end, weather(R"({"city": "SF"})")}},
   };
@@ -108,7 +107,8 @@ Answer full_answer(const json::Value& full) {
   if (!tools->is_array()) return answer;
   int64_t index = 0;
   for (const json::Value& call : tools->as_array()) {
-    answer.calls += text_of(index++, call.as_array()[0].as_string(), call.as_array()[1].as_string());
+    answer.calls +=
+        text_of(index++, call.as_array()[0].as_string(), call.as_array()[1].as_string());
   }
   return answer;
 }

@@ -80,8 +80,8 @@ TEST(ReplyParser, AnEnvelopeEndsReasoning) {
 
 TEST(ReplyParser, ReasoningTokensAreThoseBeforeTheTag) {
   const ToolSchemas schemas;
-  const Pieces pieces = {{1, "<think>"}, {1000, "a"}, {1001, " b"}, {1002, "\n"},
-                         {2, "</think>"}, {1003, "c"}};
+  const Pieces pieces = {{1, "<think>"}, {1000, "a"},     {1001, " b"},
+                         {1002, "\n"},   {2, "</think>"}, {1003, "c"}};
   EXPECT_EQ(parse_reply(pieces, {}, schemas).reasoning_tokens, 3);
   ReplyParserOptions options;
   options.reasoning = ReasoningMode::kAppendThink;
@@ -89,7 +89,8 @@ TEST(ReplyParser, ReasoningTokensAreThoseBeforeTheTag) {
 }
 
 TEST(ReplyParser, ATagCountsByItsIdEvenWithoutText) {
-  const Pieces pieces = {{1000, "a"}, {2, ""}, {1000, "b"}, {3, ""}, {1000, call("ping", "")}, {4, ""}};
+  const Pieces pieces = {{1000, "a"}, {2, ""}, {1000, "b"}, {3, ""}, {1000, call("ping", "")},
+                         {4, ""}};
   const ParsedReply reply = parse_reply(pieces, with_tools(), test_tools());
   EXPECT_EQ(reply.reasoning, "a");
   EXPECT_EQ(reply.content, "b");
@@ -103,7 +104,8 @@ TEST(ReplyParser, TagsSpelledByOrdinaryTokensAreText) {
   EXPECT_EQ(reply.reasoning, spelled);
   EXPECT_EQ(reply.content, spelled);
   // A tokenizer without these tokens: by text.
-  const ParsedReply by_text = parse_reply({{1000, "a</thi"}, {1000, "nk>b"}}, {}, {}, ReplyTokens());
+  const ParsedReply by_text =
+      parse_reply({{1000, "a</thi"}, {1000, "nk>b"}}, {}, {}, ReplyTokens());
   EXPECT_EQ(by_text.reasoning, "a");
   EXPECT_EQ(by_text.content, "b");
 }
@@ -151,10 +153,10 @@ TEST(ReplyParser, WhatIsLeftOpenIsClosed) {
 }
 
 TEST(ReplyParser, TheFirstValueOfAKeyWins) {
-  EXPECT_EQ(arguments_of(envelope(call("write", parameter("text", "1") + parameter("text", "2") +
-                                                    parameter("mode", "3") +
-                                                    parameter("mode", "4")))),
-            R"({"text": "1", "mode": 3})");
+  EXPECT_EQ(
+      arguments_of(envelope(call("write", parameter("text", "1") + parameter("text", "2") +
+                                              parameter("mode", "3") + parameter("mode", "4")))),
+      R"({"text": "1", "mode": 3})");
 }
 
 TEST(ReplyParser, NamesMayBeQuotedOrBare) {
@@ -241,7 +243,8 @@ TEST(ReplyParser, WithoutToolsMarkupIsText) {
 TEST(ReplyParser, AppendThinkIsEverythingButTheCalls) {
   ReplyParserOptions options = with_tools();
   options.reasoning = ReasoningMode::kAppendThink;
-  const ParsedReply reply = parse("R\n</think>\n\n" + envelope(call("ping", "")) + "\nDone.", options);
+  const ParsedReply reply =
+      parse("R\n</think>\n\n" + envelope(call("ping", "")) + "\nDone.", options);
   EXPECT_EQ(reply.reasoning, "");
   EXPECT_EQ(reply.content, "<think>R\n</think>\n\n\nDone.");
   EXPECT_EQ(reply.calls.size(), 1u);
@@ -257,14 +260,16 @@ TEST(ReplyParser, ANameWithoutEndIsText) {
   EXPECT_EQ(parse("</think>a" + tag + "b").content, "a" + tag + "b");
   EXPECT_EQ(parse("</think>" + envelope(tag + "b")).content, tag + "b");
   const std::string parameter_tag = "<parameter name=\"" + std::string(300, 'x') + "\">";
-  EXPECT_EQ(arguments_of(envelope(call("write", parameter("path", parameter_tag)))),
-            "{\"path\": \"" + std::string("<parameter name=\\\"") + std::string(300, 'x') +
-                "\\\">\"}");
+  EXPECT_EQ(
+      arguments_of(envelope(call("write", parameter("path", parameter_tag)))),
+      "{\"path\": \"" + std::string("<parameter name=\\\"") + std::string(300, 'x') + "\\\">\"}");
 }
 
 TEST(ReplyParser, BrokenUtf8IsReplaced) {
   const ParsedReply reply = parse_reply({{-1, "\xE5\x8C"}, {-1, "a\xFA</think>\xF0\x9F"}}, {}, {});
-  EXPECT_EQ(reply.reasoning, "\xEF\xBF\xBD" "a\xEF\xBF\xBD");
+  EXPECT_EQ(reply.reasoning,
+            "\xEF\xBF\xBD"
+            "a\xEF\xBF\xBD");
   EXPECT_EQ(reply.content, "\xEF\xBF\xBD");
 }
 

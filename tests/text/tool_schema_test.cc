@@ -130,9 +130,9 @@ TEST(ToolSchema, CollectsTypesFromEveryBranch) {
 
 // A declared object's own properties are not looked at: the model wrote JSON, and it stands.
 TEST(ToolSchema, JsonKeepsItsTypes) {
-  EXPECT_EQ(coerced(R"({"type": "object", "properties": {"k": {"type": "integer"}}})",
-                    R"({"k":"7"})"),
-            R"({"k": "7"})");
+  EXPECT_EQ(
+      coerced(R"({"type": "object", "properties": {"k": {"type": "integer"}}})", R"({"k":"7"})"),
+      R"({"k": "7"})");
   EXPECT_EQ(coerced(R"({"type": "array", "items": {"type": "string"}})", "[1, 2]"), "[1, 2]");
 }
 
