@@ -1,0 +1,38 @@
+#include "engine/waiting_queue.h"
+
+#include <gtest/gtest.h>
+
+namespace m2 {
+namespace {
+
+std::vector<Sequence> make_sequences(std::vector<SequenceRank> ranks) {
+  std::vector<Sequence> sequences(ranks.size());
+  for (size_t i = 0; i < ranks.size(); ++i) sequences[i].rank = ranks[i];
+  return sequences;
+}
+
+TEST(WaitingQueueTest, GivesTheLowestPriorityThenTheEarliest) {
+  auto sequences = make_sequences({{1, 0}, {0, 1}, {1, 2}, {-5, 3}, {0, 4}});
+  WaitingQueue queue;
+  for (Sequence& sequence : sequences) queue.insert(sequence);
+  std::vector<uint64_t> order;
+  while (!queue.empty()) {
+    order.push_back(queue.front().rank.arrival);
+    queue.pop();
+  }
+  EXPECT_EQ(order, (std::vector<uint64_t>{3, 1, 4, 0, 2}));
+}
+
+TEST(WaitingQueueTest, RemovesExactlyOne) {
+  auto sequences = make_sequences({{0, 0}, {0, 1}, {0, 2}});
+  WaitingQueue queue;
+  for (Sequence& sequence : sequences) queue.insert(sequence);
+  queue.remove(sequences[1]);
+  EXPECT_EQ(queue.size(), 2u);
+  EXPECT_EQ(&queue.front(), &sequences[0]);
+  queue.pop();
+  EXPECT_EQ(&queue.front(), &sequences[2]);
+}
+
+}  // namespace
+}  // namespace m2
