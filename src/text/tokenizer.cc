@@ -1,0 +1,121 @@
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "base/check.h"
+#include "json/utf8.h"
+#include "text/ffi/ffi.h"
+
+namespace m2 {
+
+namespace {
+
+constexpr size_t kMaxFileBytes = 256u << 20;
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorKind::kNotFound, "", "{}: cannot be opened", path);
+  file.seekg(0, std::ios::end);
+  const auto size = file.tellg();
+  if (size < 0) return fail(ErrorKind::kInternal, "", "{}: cannot be read", path);
+  if (static_cast<size_t>(size) > kMaxFileBytes) {
+    return fail(ErrorKind::kTooLarge, "", "{}: {} bytes are over the limit of {}", path,
+                static_cast<size_t>(size), kMaxFileBytes);
+  }
+  std::string text(static_cast<size_t>(size), '\0');
+  file.seekg(0);
+  if (!file.read(text.data(), size)) {
+    return fail(ErrorKind::kInternal, "", "{}: cannot be read", path);
+  }
+  return text;
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  std::unique_ptr<M2Tokenizer, ffi::TokenizerDeleter> handle;
+  M2Vocabulary vocabulary{};
+  std::vector<AddedToken> added;
+  int32_t max_token_bytes = 0;
+
+  bool knows(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < vocabulary.size; }
+  std::string_view bytes(int32_t id) const {
+    return text_of(vocabulary.bytes, vocabulary.byte_offsets, id);
+  }
+  std::string_view spelling(int32_t id) const {
+    return text_of(vocabulary.strings, vocabulary.string_offsets, id);
+  }
+
+ private:
+  std::string_view text_of(const uint8_t* data, const uint32_t* offsets, int32_t id) const {
+    if (!knows(id)) return {};
+    return {reinterpret_cast<const char*>(data) + offsets[id], offsets[id + 1] - offsets[id]};
+  }
+};
+
+Tokenizer::Tokenizer() : impl_(std::make_unique<Impl>()) {}
+Tokenizer::~Tokenizer() = default;
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
+  M2_ASSIGN(const std::string text, read_file(path));
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer());
+  Impl& impl = *tokenizer->impl_;
+  M2Tokenizer* handle = nullptr;
+  ffi::Buffer error;
+  const int32_t code = m2_tokenizer_load(ffi::slice(text), &handle, error.get());
+  if (code != M2_OK) return invalid("", "{}: {}", path, error.view());
+  impl.handle.reset(handle);
+  m2_tokenizer_vocabulary(handle, &impl.vocabulary);
+  for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
+    const auto bytes = static_cast<int32_t>(impl.bytes(id).size());
+    impl.max_token_bytes = std::max(impl.max_token_bytes, bytes);
+    if (tokenizer->is_added(id)) {
+      impl.added.push_back({std::string(impl.bytes(id)), id, tokenizer->is_special(id)});
+    }
+  }
+  return tokenizer;
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, AddedTokens added) const {
+  ffi::Ids ids;
+  ffi::Buffer error;
+  const int32_t code = m2_tokenizer_encode(impl_->handle.get(), ffi::slice(text),
+                                           added == AddedTokens::kParse, ids.get(), error.get());
+  if (code == M2_FAULT) return fail(ErrorKind::kInternal, "", "tokenizer: {}", error.view());
+  if (code != M2_OK) return invalid("", "tokenizer: {}", error.view());
+  const std::span<const uint32_t> view = ids.view();
+  return std::vector<int32_t>(view.begin(), view.end());
+}
+
+std::string_view Tokenizer::token_bytes(int32_t id) const { return impl_->bytes(id); }
+std::string_view Tokenizer::token_string(int32_t id) const { return impl_->spelling(id); }
+
+bool Tokenizer::is_special(int32_t id) const {
+  return impl_->knows(id) && (impl_->vocabulary.flags[id] & M2_TOKEN_SPECIAL) != 0;
+}
+bool Tokenizer::is_added(int32_t id) const {
+  return impl_->knows(id) && (impl_->vocabulary.flags[id] & M2_TOKEN_ADDED) != 0;
+}
+std::span<const AddedToken> Tokenizer::added_tokens() const { return impl_->added; }
+
+std::optional<int32_t> Tokenizer::token_id(std::string_view token) const {
+  const int32_t id = m2_tokenizer_token_id(impl_->handle.get(), ffi::slice(token));
+  return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+}
+
+int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->vocabulary.size); }
+int32_t Tokenizer::max_token_bytes() const { return impl_->max_token_bytes; }
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    if (!skip_special || !is_special(id)) bytes += impl_->bytes(id);
+  }
+  std::string text;
+  json::append_valid_utf8(text, bytes);
+  return text;
+}
+
+}  // namespace m2
