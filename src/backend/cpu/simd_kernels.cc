@@ -329,9 +329,10 @@ void add_scaled(float a, const float* x, int64_t n, float* y) {
 
 void silu_multiply(const float* gate, const float* up, int64_t n, float* out) {
   const V one = hn::Set(kF, 1.0f);
+  const V largest = hn::Set(kF, 88.0f);  // beyond, Exp() does not saturate
   for_vectors(n, [&](int64_t i, size_t count) HWY_ATTR {
     const V g = load(gate + i, count);
-    const V silu = hn::Div(g, hn::Add(one, hn::Exp(kF, hn::Neg(g))));
+    const V silu = hn::Div(g, hn::Add(one, hn::Exp(kF, hn::Min(hn::Neg(g), largest))));
     store(hn::Mul(silu, load(up + i, count)), out + i, count);
   });
 }
