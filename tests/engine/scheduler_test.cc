@@ -1,0 +1,254 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "engine/commit.h"
+#include "engine/sampling.h"
+
+namespace m2 {
+namespace {
+
+// Drives a scheduler as the engine does, one step ahead; every draw gives token 9.
+class Driver {
+ public:
+  explicit Driver(Capacity capacity, EngineOptions options = {})
+      : capacity_(capacity),
+        scheduler_(capacity_, options),
+        steps_{Step(capacity), Step(capacity)} {}
+
+  OpenRequest& add(int32_t prompt_tokens, int32_t max_tokens = 50, int32_t n = 1,
+                   int32_t prompt_logprobs = -1) {
+    Request request;
+    request.id = requests_.size() + 1;
+    for (int32_t i = 0; i < prompt_tokens; ++i) {
+      request.prompt.push_back(static_cast<TokenId>(10 + request.id));
+    }
+    request.stop.max_tokens = max_tokens;
+    request.n = n;
+    request.prompt_logprobs = prompt_logprobs;
+    requests_.push_back(
+        std::make_unique<OpenRequest>(std::move(request), capacity_.max_model_tokens));
+    scheduler_.add(*requests_.back());
+    return *requests_.back();
+  }
+
+  // One turn; returns the step that it queued.
+  const Step& turn() {
+    Step& next = steps_[turn_ ^= 1];
+    scheduler_.plan(next);
+    if (pending_) commit(steps_[turn_ ^ 1], next);
+    plan_samples(capacity_, next);
+    pending_ = !next.empty();
+    scheduler_.check_invariants();
+    return next;
+  }
+
+  // (slot's choice, tokens) of each row, as "request.choice:tokens".
+  static std::vector<std::string> rows(const Step& step) {
+    std::vector<std::string> texts;
+    for (const PlannedRow& row : step.rows) {
+      texts.push_back(fmt::format("{}.{}:{}", row.sequence->request->request.id,
+                                  row.sequence->index, row.num_tokens));
+    }
+    return texts;
+  }
+  std::vector<std::string> next_rows() { return rows(turn()); }
+
+  Scheduler& scheduler() { return scheduler_; }
+
+ private:
+  void commit(Step& step, Step& next) {
+    StepResult result;
+    result.step = step.plan.step();
+    for (const SampleRow& row : step.sample.rows) {
+      result.rows.push_back({});
+      if (!row.draw) continue;
+      result.rows.back().tokens = {static_cast<int32_t>(result.tokens.size()), 1};
+      result.tokens.push_back(9);
+    }
+    std::vector<OpenRequest*> ended;
+    int64_t generated = 0;
+    CommitContext context{capacity_, scheduler_, next, outputs_, ended, generated};
+    const Status status = commit_step(step, result, context);
+    ASSERT_TRUE(status) << status.error().message;
+    outputs_.take();
+  }
+
+  const Capacity capacity_;
+  Scheduler scheduler_;
+  Step steps_[2];
+  OutputBatch outputs_;
+  std::vector<std::unique_ptr<OpenRequest>> requests_;
+  int turn_ = 0;
+  bool pending_ = false;
+};
+
+using Rows = std::vector<std::string>;
+
+constexpr Capacity kCapacity{.num_blocks = 100,
+                             .block_tokens = 4,
+                             .max_step_tokens = 20,
+                             .max_sequences = 6,
+                             .max_sample_rows = 12,
+                             .max_model_tokens = 200,
+                             .vocab_size = 100};
+
+TEST(SchedulerTest, DecodesComeFirstThenPrefillUnderOneBudget) {
+  Driver driver(kCapacity);
+  driver.add(3);
+  driver.add(30);
+  driver.add(5);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:3", "2.0:17"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:13", "3.0:5"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:1", "3.0:1"}));
+}
+
+TEST(SchedulerTest, AnOlderPrefillDoesNotComeBeforeAYoungerDecode) {
+  EngineOptions options;
+  options.long_prefill_tokens = 8;
+  Driver driver(kCapacity, options);
+  driver.add(30);
+  driver.add(3);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:8", "2.0:3"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"2.0:1", "1.0:8"}));
+}
+
+TEST(SchedulerTest, WithoutChunksPromptsAreWhole) {
+  EngineOptions options;
+  options.chunked_prefill = false;
+  Driver driver(kCapacity, options);
+  driver.add(12);
+  driver.add(12);
+  driver.add(45);  // fits no step: it is cut, but only when it has a step to itself
+  driver.add(2);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:1", "3.0:18"}));
+}
+
+TEST(SchedulerTest, SlotsBoundThoseThatRun) {
+  Driver driver(kCapacity);
+  for (int i = 0; i < 8; ++i) driver.add(2, 2);
+  EXPECT_EQ(driver.turn().rows.size(), 6u);
+  EXPECT_EQ(driver.scheduler().waiting(), 2u);
+  driver.turn();  // the second and last tokens
+  driver.turn();  // nothing to compute: all six end with it
+  EXPECT_EQ(driver.next_rows(), (Rows{"7.0:2", "8.0:2"}));
+}
+
+TEST(SchedulerTest, FewSampleRowsOrStepTokensBoundThoseThatRun) {
+  Capacity capacity = kCapacity;
+  capacity.max_sample_rows = 2;
+  Driver by_samples(capacity);
+  for (int i = 0; i < 4; ++i) by_samples.add(2);
+  EXPECT_EQ(by_samples.turn().rows.size(), 2u);
+
+  capacity = kCapacity;
+  capacity.max_step_tokens = 3;
+  Driver by_tokens(capacity);
+  for (int i = 0; i < 5; ++i) by_tokens.add(1);
+  EXPECT_EQ(by_tokens.turn().rows.size(), 3u);
+}
+
+TEST(SchedulerTest, APromptStartsOnlyIfAllOfItFitsBesideThoseThatBegan) {
+  Capacity capacity = kCapacity;
+  capacity.num_blocks = 20;
+  Driver driver(capacity);
+  driver.add(60);  // 15 blocks, of which the first step takes 5
+  driver.add(24);  // 6 blocks: free now, but promised
+  driver.add(1);   // would fit, but does not overtake
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:20"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:20"}));
+}
+
+TEST(SchedulerTest, PreemptsTheLastAndComputesItAgain) {
+  Capacity capacity = kCapacity;
+  capacity.num_blocks = 8;
+  EngineOptions options;
+  options.prefix_caching = false;
+  Driver driver(capacity, options);
+  driver.add(8, 16);                                 // 2 blocks, and 4 more to come
+  Sequence& second = driver.add(12, 16).choices[0];  // 3 blocks, and 4 more
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:8", "2.0:12"}));
+  while (driver.scheduler().counters().preemptions == 0) driver.turn();
+  EXPECT_EQ(second.state, SequenceState::kWaiting);
+  EXPECT_EQ(second.num_blocks, 0);
+  // It had a draw in flight when it lost its blocks; the token came all the same.
+  const int32_t known = second.known();
+  EXPECT_GT(known, 13);
+  EXPECT_EQ(second.draws_in_flight, 0);
+  for (int i = 0; i < 50 && second.state == SequenceState::kWaiting; ++i) driver.turn();
+  EXPECT_EQ(second.state, SequenceState::kRunning);
+  EXPECT_EQ(second.known(), known);
+  EXPECT_EQ(second.computed, known);  // prompt and output, in one prefill
+}
+
+TEST(SchedulerTest, TheLastInOrderWaitsWithItsBlocksRatherThanLoseThem) {
+  Capacity capacity = kCapacity;
+  capacity.num_blocks = 5;
+  Driver driver(capacity);
+  driver.add(11, 4);                               // 3 blocks, 4 from its third token on
+  Sequence& second = driver.add(8, 8).choices[0];  // 2 blocks, then stuck
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:11", "2.0:8"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1"}));
+  EXPECT_EQ(second.state, SequenceState::kRunning);
+  // Now the first is stuck as well, and takes the second's blocks.
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1"}));
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 1);
+  EXPECT_EQ(second.state, SequenceState::kWaiting);
+  for (int i = 0; i < 20; ++i) driver.turn();
+  EXPECT_EQ(second.state, SequenceState::kFinished);
+
+  Driver other(capacity);
+  other.add(11, 2);                             // 3 blocks, enough to its end
+  Sequence& last = other.add(8, 8).choices[0];  // 2 blocks, then stuck
+  EXPECT_EQ(other.next_rows(), (Rows{"1.0:11", "2.0:8"}));
+  EXPECT_EQ(other.next_rows(), (Rows{"1.0:1"}));
+  EXPECT_EQ(last.state, SequenceState::kRunning);
+  for (int i = 0; i < 20; ++i) other.turn();
+  EXPECT_EQ(other.scheduler().counters().preemptions, 0);
+  EXPECT_EQ(last.state, SequenceState::kFinished);
+}
+
+TEST(SchedulerTest, ChoicesHitBlocksQueuedInTheSameStep) {
+  Driver driver(kCapacity);
+  driver.add(10, 50, 3);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:10", "1.1:2", "1.2:2"}));
+}
+
+TEST(SchedulerTest, PromptLogprobsAreCutToTheirShareOfSampleRows) {
+  Driver driver(kCapacity);  // 12 sample rows, half of them for prompts
+  driver.add(16, 50, 1, 0);
+  driver.add(3);
+  const Step& first = driver.turn();
+  EXPECT_EQ(Driver::rows(first), (Rows{"1.0:6", "2.0:3"}));
+  ASSERT_EQ(first.sample.rows.size(), 7u);
+  for (int32_t i = 0; i < 6; ++i) {
+    EXPECT_FALSE(first.sample.rows[i].draw);
+    EXPECT_EQ(first.sample.rows[i].position, i + 1);
+    EXPECT_EQ(first.sample.rows[i].target, 11);
+  }
+  EXPECT_EQ(driver.next_rows(), (Rows{"2.0:1", "1.0:6"}));
+  // 15 positions have a token before them; the last row also draws.
+  const Step& last = driver.turn();
+  EXPECT_EQ(Driver::rows(last), (Rows{"2.0:1", "1.0:4"}));
+  EXPECT_EQ(last.rows[1].num_targets, 3);
+  EXPECT_TRUE(last.rows[1].draws);
+}
+
+TEST(SchedulerTest, BlockTablesCoverExactlyWhatARowReadsAndWrites) {
+  Driver driver(kCapacity);
+  driver.add(30);
+  for (int i = 0; i < 20; ++i) {
+    const Step& step = driver.turn();
+    ASSERT_EQ(step.plan.rows().size(), 1u);
+    const StepRow& row = step.plan.rows()[0];
+    EXPECT_EQ(row.num_blocks, (row.context_tokens + row.num_tokens + 3) / 4);
+    EXPECT_EQ(step.plan.blocks().size(), static_cast<size_t>(row.num_blocks));
+  }
+}
+
+}  // namespace
+}  // namespace m2
