@@ -1,0 +1,189 @@
+// What the host costs a step, without a model: microseconds a running sequence, and allocations.
+//
+// scheduler: plan, sample plan and commit of decoding sequences, called directly. Planning must not
+// allocate; outputs do (a vector a request and one a choice), since their reader owns them.
+// engine: the whole loop, over an executor that answers at once and a sink that drops what it gets.
+#include <benchmark/benchmark.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include "engine/commit.h"
+#include "engine/engine.h"
+#include "engine/sampling.h"
+#include "engine/scheduler.h"
+
+namespace {
+std::atomic<int64_t> allocations{0};
+}  // namespace
+
+// Not inlined: compilers would otherwise see free() meet new and warn.
+[[gnu::noinline]] void* operator new(size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace m2 {
+namespace {
+
+constexpr int32_t kPromptTokens = 500;
+
+Capacity capacity_for(int32_t sequences) {
+  return {.num_blocks = sequences * 256,
+          .block_tokens = 16,
+          .max_step_tokens = 8192,
+          .max_sequences = sequences,
+          .max_sample_rows = sequences,
+          .max_model_tokens = 4096,
+          .vocab_size = 200'064};
+}
+
+Request endless(RequestId id) {
+  Request request;
+  request.id = id;
+  for (int32_t i = 0; i < kPromptTokens; ++i) {
+    request.prompt.push_back(static_cast<TokenId>(id * 1000 + i) % 200'000);
+  }
+  request.stop.max_tokens = 4096 - kPromptTokens;
+  request.stop.eos_token_ids = {200'020};
+  return request;
+}
+
+// One drawn token a row, without a device.
+void answer(const SamplePlan& plan, StepResult& result) {
+  result.clear();
+  result.step = plan.step;
+  for (const SampleRow& row : plan.rows) {
+    SampledRow sampled;
+    sampled.tokens = {static_cast<int32_t>(result.tokens.size()), 1};
+    result.rows.push_back(sampled);
+    result.tokens.push_back(100 + row.position % 1000);
+  }
+}
+
+void scheduler_step(benchmark::State& state) {
+  const auto sequences = static_cast<int32_t>(state.range(0));
+  const Capacity capacity = capacity_for(sequences);
+  std::unique_ptr<Scheduler> scheduler;
+  std::vector<std::unique_ptr<OpenRequest>> requests;
+  std::vector<Step> steps;
+  steps.reserve(2);
+  for (int i = 0; i < 2; ++i) steps.emplace_back(capacity);
+  OutputBatch outputs;
+  StepResult result;
+  std::vector<OpenRequest*> ended;
+  int64_t generated = 0;
+  size_t turn = 0;
+  bool pending = false;
+  int64_t planning = 0;  // allocations
+  const auto step = [&] {
+    const int64_t before = allocations.load(std::memory_order_relaxed);
+    Step& next = steps[turn ^= 1];
+    scheduler->plan(next);
+    const int64_t planned = allocations.load(std::memory_order_relaxed);
+    if (pending) {
+      answer(steps[turn ^ 1].sample, result);
+      CommitContext context{capacity, *scheduler, next, outputs, ended, generated};
+      if (!commit_step(steps[turn ^ 1], result, context)) std::abort();
+    }
+    outputs.take();
+    const int64_t committed = allocations.load(std::memory_order_relaxed);
+    plan_samples(capacity, next);
+    pending = !next.empty();
+    planning += planned - before + allocations.load(std::memory_order_relaxed) - committed;
+  };
+  const auto restart = [&] {
+    EngineOptions options;
+    options.cache_key = 1;
+    scheduler = std::make_unique<Scheduler>(capacity, options);
+    requests.clear();
+    pending = false;
+    for (int32_t i = 0; i < sequences; ++i) {
+      requests.push_back(std::make_unique<OpenRequest>(endless(i + 1), capacity.max_model_tokens));
+      scheduler->add(*requests.back());
+    }
+    for (int i = 0; i < 50; ++i) step();  // all prompts are in, all buffers have grown
+  };
+  restart();
+  int64_t steps_run = 0, allocated = 0, planning_allocations = 0;
+  while (state.KeepRunningBatch(100)) {
+    if (requests[0]->choices[0].generated() > 800) {
+      state.PauseTiming();
+      restart();
+      state.ResumeTiming();
+    }
+    const int64_t before = allocations.load(std::memory_order_relaxed);
+    planning = 0;
+    for (int i = 0; i < 100; ++i) step();
+    planning_allocations += planning;
+    allocated += allocations.load(std::memory_order_relaxed) - before;
+    steps_run += 100;
+  }
+  state.counters["time_a_sequence_a_step"] =
+      benchmark::Counter(static_cast<double>(steps_run) * sequences,
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  const auto a_step = [&](int64_t count) {
+    return static_cast<double>(count) / static_cast<double>(steps_run);
+  };
+  state.counters["planning_allocations_a_step"] = a_step(planning_allocations);
+  state.counters["output_allocations_a_step"] = a_step(allocated - planning_allocations);
+}
+BENCHMARK(scheduler_step)->Arg(1)->Arg(16)->Arg(256)->Unit(benchmark::kMicrosecond);
+
+class InstantExecutor : public Executor {
+ public:
+  explicit InstantExecutor(int32_t sequences) : capacity_(capacity_for(sequences)) {}
+  Capacity capacity() const override { return capacity_; }
+  void forward(const StepPlan&) override {}
+  void sample(const SamplePlan& plan) override { plan_ = &plan; }
+  Status wait(Deadline, StepResult& result) override {
+    answer(*plan_, result);
+    return {};
+  }
+
+ private:
+  const Capacity capacity_;
+  const SamplePlan* plan_ = nullptr;
+};
+
+class DroppingSink : public OutputSink {
+ public:
+  void publish(std::vector<RequestOutput> batch) override { benchmark::DoNotOptimize(batch); }
+};
+
+void engine_loop(benchmark::State& state) {
+  const auto sequences = static_cast<int32_t>(state.range(0));
+  InstantExecutor executor(sequences);
+  DroppingSink sink;
+  double sequence_steps = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    EngineOptions options;
+    options.cache_key = 1;
+    Engine engine(options, executor, sink);
+    for (int32_t i = 0; i < sequences; ++i) {
+      Request request = endless(i + 1);
+      request.stop.max_tokens = 1000;
+      if (!engine.submit(std::move(request))) std::abort();
+    }
+    engine.drain();
+    state.ResumeTiming();
+    if (!engine.run()) std::abort();
+    sequence_steps += static_cast<double>(engine.stats().generation_tokens);
+  }
+  state.counters["time_a_sequence_a_step"] =
+      benchmark::Counter(sequence_steps, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+BENCHMARK(engine_loop)->Arg(1)->Arg(256)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace m2
+
+BENCHMARK_MAIN();
