@@ -1,9 +1,10 @@
 #include "loader/dummy.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "base/dtype.h"
@@ -46,60 +47,64 @@ float normal_quantile(int index) {
 
 using Table = std::array<float, 256>;
 
-// A random byte becomes a normal value by one look-up, which is what makes a trillion of them
-// bearable. `spread` is applied before rounding to the element type.
-template <typename T, T (*round)(float), float (*widen)(T)>
-struct Quantiles {
-  std::array<T, 256> values;
-  double deviation = 0;  // of the rounded values
-
-  explicit Quantiles(double spread) {
-    double squares = 0;
-    for (int i = 0; i < 256; ++i) {
-      values[i] = round(static_cast<float>(normal_quantile(i) * spread));
-      squares += std::pow(widen(values[i]), 2);
-    }
-    deviation = std::sqrt(squares / 256);
-  }
-};
-using Fp8Quantiles = Quantiles<f8_t, float_to_f8, f8_to_float>;
-using Bf16Quantiles = Quantiles<bf16_t, float_to_bf16, bf16_to_float>;
-
-// Elements [first, first + count) of the whole tensor: byte (i % 8) of the bits at i / 8.
-template <typename T>
-void fill_run(const Stream& stream, const std::array<T, 256>& values, uint64_t first, int64_t count,
-              T* out) {
-  int64_t i = 0;
-  const auto one = [&] {
-    const uint64_t at = first + i;
-    out[i++] = values[(stream.at(at / 8) >> (8 * (at % 8))) & 255];
-  };
-  while (i < count && (first + i) % 8 != 0) one();
-  for (; i + 8 <= count; i += 8) {
-    const uint64_t bits = stream.at((first + i) / 8);
-    for (int k = 0; k < 8; ++k) out[i + k] = values[(bits >> (8 * k)) & 255];
-  }
-  while (i < count) one();
+Table normal_quantiles() {
+  Table table;
+  for (int i = 0; i < 256; ++i) table[i] = normal_quantile(i);
+  return table;
 }
 
+// Normal values, rounded to the element type once. A matrix is made of runs of them, each from a
+// random place: copying is what makes hundreds of gigabytes bearable, and runs that repeat, here
+// and there, in other rows leave the rows as good as independent.
 template <typename T>
-void fill_matrix(const TensorSlice& slice, const Stream& stream, const std::array<T, 256>& values,
+class Pool {
+ public:
+  static constexpr uint64_t kRun = 64;  // ranks cut at multiples of 64: whole runs
+
+  Pool(double spread, T (*round)(float), float (*widen)(T)) : values_(kPlaces + kRun) {
+    const Table table = normal_quantiles();
+    const Stream stream(0, "pool");
+    double squares = 0;
+    for (uint64_t i = 0; i < values_.size(); ++i) {
+      values_[i] = round(static_cast<float>(table[stream.at(i) & 255] * spread));
+      squares += std::pow(widen(values_[i]), 2);
+    }
+    deviation_ = std::sqrt(squares / static_cast<double>(values_.size()));
+  }
+
+  double deviation() const { return deviation_; }  // of the rounded values
+
+  // Elements [first, first + count) of the tensor with this stream.
+  void fill(const Stream& stream, uint64_t first, uint64_t count, T* out) const {
+    for (const uint64_t end = first + count; first < end;) {
+      const uint64_t inside = first % kRun, length = std::min(kRun - inside, end - first);
+      const T* run = values_.data() + stream.at(first / kRun) % kPlaces;
+      out = std::copy_n(run + inside, length, out);
+      first += length;
+    }
+  }
+
+ private:
+  static constexpr uint64_t kPlaces = 1 << 16;
+
+  std::vector<T> values_;
+  double deviation_ = 0;
+};
+
+template <typename T>
+void fill_matrix(const TensorSlice& slice, const Stream& stream, const Pool<T>& pool,
                  std::byte* data) {
   for (int64_t row = 0; row < slice.row_count; ++row) {
     const uint64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
-    fill_run(stream, values, first, slice.column_count,
-             reinterpret_cast<T*>(data) + row * slice.column_count);
+    pool.fill(stream, first, slice.column_count,
+              reinterpret_cast<T*>(data) + row * slice.column_count);
   }
 }
 
 // centre + deviation * normal, smooth enough for the router: four quantiles make one value.
 void fill_floats(const TensorSlice& slice, const Stream& stream, float centre, float deviation,
                  float* out) {
-  static const Table quantiles = [] {
-    Table table;
-    for (int i = 0; i < 256; ++i) table[i] = normal_quantile(i);
-    return table;
-  }();
+  static const Table quantiles = normal_quantiles();
   for (int64_t row = 0; row < slice.row_count; ++row) {
     const uint64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
     for (int64_t i = 0; i < slice.column_count; ++i) {
@@ -139,8 +144,8 @@ void fill_bf16(const TensorSlice& slice, const Stream& stream, std::byte* data) 
   // A row of the embedding is an output of size 1 by itself: it sums over nothing.
   const bool embedding = slice.name.ends_with("embed_tokens.weight");
   const double inputs = embedding ? 1.0 : static_cast<double>(slice.columns);
-  const Bf16Quantiles quantiles(1 / std::sqrt(inputs));
-  fill_matrix(slice, stream, quantiles.values, data);
+  const Pool<bf16_t> pool(1 / std::sqrt(inputs), float_to_bf16, bf16_to_float);
+  fill_matrix(slice, stream, pool, data);
 }
 
 }  // namespace
@@ -155,9 +160,9 @@ void fill_dummy_slice(const TensorSlice& slice, uint64_t seed, std::byte* data, 
   }
   // Spread over most of e4m3's range (the largest of 256 quantiles is 2.9 deviations), as a
   // quantised checkpoint's blocks are.
-  static const Fp8Quantiles quantiles(150);
-  fill_matrix(slice, stream, quantiles.values, data);
-  const double gain = 1 / (quantiles.deviation * std::sqrt(static_cast<double>(slice.columns)));
+  static const Pool<f8_t> pool(150, float_to_f8, f8_to_float);
+  fill_matrix(slice, stream, pool, data);
+  const double gain = 1 / (pool.deviation() * std::sqrt(static_cast<double>(slice.columns)));
   fill_scales(slice, Stream(seed, slice.name + "_scale_inv"), gain, scales);
 }
 
