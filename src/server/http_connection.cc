@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "server/http_request_reader.h"
 #include "server/http_socket.h"
+#include "server/sse.h"
 
 namespace m2 {
 
@@ -56,12 +57,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   asio::awaitable<Next> serve_one();
   asio::awaitable<bool> read_head(HttpRequestReader& reader);
   asio::awaitable<bool> read_body(HttpRequestReader& reader, BodyShare& share);
-  asio::awaitable<Next> answer(HttpRequest request, const HttpRequestReader& head);
+  asio::awaitable<Next> answer(HttpRequest request, const HttpFields& fields,
+                               const HttpRequestReader& head);
   asio::awaitable<Next> forward(HttpExchange& exchange, const HttpFields& fields,
                                 const HttpRequestReader& head);
   asio::awaitable<Next> refuse(HttpReply reply, HttpFields fields);
-  asio::awaitable<Next> refuse(int status, std::string message) {
-    return refuse(loop_.shared.handler.refusal(status, std::move(message)), {});
+  asio::awaitable<Next> refuse(int status, std::string message, HttpFields fields = {}) {
+    return refuse(loop_.shared.handler.refusal(status, std::move(message)), std::move(fields));
   }
   asio::awaitable<void> linger();
 
@@ -166,9 +168,10 @@ asio::awaitable<HttpConnection::Next> HttpConnection::serve_one() {
   }
   request.share = BodyShare(loop_.shared.body_bytes, limits_.open_body_bytes);
   if (!co_await read_body(reader, request.share)) co_return Next::kClose;
-  if (reader.error()) co_return co_await refuse(reader.error()->status, reader.error()->message);
+  if (reader.error())
+    co_return co_await refuse(reader.error()->status, reader.error()->message, fields);
   request.body = reader.take_body();
-  co_return co_await answer(std::move(request), reader);
+  co_return co_await answer(std::move(request), fields, reader);
 }
 
 // Up to the end of the head, or an error of the reader's. False: the connection is to be closed.
@@ -221,8 +224,8 @@ asio::awaitable<bool> HttpConnection::read_body(HttpRequestReader& reader, BodyS
 }
 
 asio::awaitable<HttpConnection::Next> HttpConnection::answer(HttpRequest request,
+                                                             const HttpFields& fields,
                                                              const HttpRequestReader& head) {
-  const HttpFields fields = loop_.shared.handler.common_fields(request);
   auto exchange = std::make_shared<HttpExchange>(limits_.stream_backlog_bytes);
   exchange->on_ready([self = shared_from_this()] {
     asio::post(self->loop_.context, [self] { self->wake_.cancel(); });
@@ -246,7 +249,7 @@ asio::awaitable<HttpConnection::Next> HttpConnection::forward(HttpExchange& exch
     const bool ping_due = Clock::now() - last_sent >= ping_interval;
     HttpExchange::Taken taken = exchange.take(ping_due);
     if (taken.stream && ping_due && !taken.finished && taken.bytes.empty()) {
-      taken.bytes = ": ping\n\n";
+      taken.bytes = kSsePing;
     }
     const bool chunked = taken.stream && !head.is_http_1_0();
     std::string out;

@@ -15,11 +15,11 @@ void HttpExchange::wake_reader() {
   wake();
 }
 
-void HttpExchange::reply(HttpReply reply) {
+bool HttpExchange::reply(HttpReply reply) {
   std::function<void()> unused;  // let go outside the lock: it may own anything
   {
     std::lock_guard lock(mutex_);
-    if (gone_ || finished_ || head_taken_) return;
+    if (gone_ || finished_ || head_taken_) return false;
     head_ = std::move(reply);
     bytes_.clear();
     state_ = State::kWhole;
@@ -27,6 +27,7 @@ void HttpExchange::reply(HttpReply reply) {
     unused = std::exchange(gone_callback_, nullptr);
   }
   wake_reader();
+  return true;
 }
 
 void HttpExchange::open_stream(HttpReply head) {

@@ -24,7 +24,7 @@ class HttpExchange {
   explicit HttpExchange(size_t backlog_bytes) : backlog_bytes_(backlog_bytes) {}
 
   // For whoever answers. Each is ignored once the client has gone or the reply is finished.
-  void reply(HttpReply reply);
+  bool reply(HttpReply reply);       // false: too late, also because a stream's head has gone out
   void open_stream(HttpReply head);  // head.body is not used
   // False when the client has gone, also because it was too far behind.
   bool write(std::string_view bytes);

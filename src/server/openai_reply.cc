@@ -52,8 +52,8 @@ void append_ids(std::string& out, const std::vector<TokenId>& ids) {
   out += ']';
 }
 
-void append_number(std::string& out, double value) {
-  constexpr double kMost = 9999;  // what vLLM writes for an impossible token
+void append_logprob(std::string& out, float value) {
+  constexpr float kMost = 9999;  // what vLLM writes for an impossible token
   if (std::isnan(value)) value = -kMost;
   fmt::format_to(std::back_inserter(out), "{}", std::clamp(value, -kMost, kMost));
 }
@@ -79,7 +79,7 @@ void append_token(std::string& out, const OpenAiReply& reply, TokenId token, flo
   out += "{\"token\":";
   json::append_quoted(out, token_label(reply, token));
   out += ",\"logprob\":";
-  append_number(out, logprob);
+  append_logprob(out, logprob);
   out += ",\"bytes\":[";
   bool first = true;
   for (const char byte : reply.tokenizer.token_bytes(token)) {
@@ -113,7 +113,7 @@ void append_prompt_logprobs(std::string& out, const OpenAiReply& reply,
                             const std::vector<TokenLogprobs>& logprobs) {
   const auto append_entry = [&](TokenId token, float logprob, int32_t rank) {
     out += fmt::format("\"{}\":{{\"logprob\":", token);
-    append_number(out, logprob);
+    append_logprob(out, logprob);
     out += fmt::format(",\"rank\":{},\"decoded_token\":", rank);
     json::append_quoted(out, reply.tokenizer.token_bytes(token));
     out += '}';

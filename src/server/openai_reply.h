@@ -35,7 +35,7 @@ int64_t now_seconds();
 
 void append_usage(std::string& out, const ReplyUsage& usage);  // an object
 void append_ids(std::string& out, const std::vector<TokenId>& ids);
-void append_number(std::string& out, double value);  // JSON has no infinity: those are ±9999
+void append_logprob(std::string& out, float value);  // JSON has no infinity: those are ±9999
 void append_cause(std::string& out, const StopCause& cause);
 
 // The token's text for logprobs: decoded alone, or "token_id:5".

@@ -1,0 +1,32 @@
+// API keys: which requests may pass. Keys are kept and compared as SHA-256 digests, each compare in
+// constant time, all of them every time: the time taken tells nothing.
+//
+// Thread-safety: const after construction.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http_message.h"
+
+namespace m2 {
+
+class Auth {
+ public:
+  explicit Auth(const std::vector<std::string>& keys);
+
+  bool open() const { return digests_.empty(); }  // no keys: everybody may
+
+  // By "Authorization: Bearer KEY", or "x-api-key: KEY" as other APIs' clients send it.
+  bool allows(const HttpRequest& head) const;
+
+ private:
+  using Digest = std::array<unsigned char, 32>;
+  static Digest digest(std::string_view key);
+
+  std::vector<Digest> digests_;
+};
+
+}  // namespace m2

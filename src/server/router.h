@@ -1,0 +1,48 @@
+// Which path is served by whom, and who may ask: authentication is by the matched route, and what
+// is not marked open asks for a key.
+//
+// Thread-safety: as HttpHandler, from any io thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/auth.h"
+#include "server/cors.h"
+#include "server/http.h"
+#include "server/openai_api.h"
+#include "server/server.h"
+#include "server/server_metrics.h"
+#include "server/service.h"
+
+namespace m2 {
+
+class Router : public HttpHandler {
+ public:
+  // All outlive the router.
+  Router(const ServerOptions& options, Service& service, OpenAiApi& openai, ServerMetrics& metrics);
+
+  std::optional<HttpReply> check_head(const HttpRequest& head) override;
+  void handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange) override;
+  HttpFields common_fields(const HttpRequest& head) override;
+  HttpReply refusal(int status, std::string message) override;
+
+ private:
+  struct Route;
+  static const Route kRoutes[];
+
+  // The path without --root-path; empty when it is malformed.
+  std::string clean_path(const HttpRequest& head) const;
+  const Route* find_route(const std::string& path) const;
+  HttpReply health() const;
+
+  const ServerOptions& options_;
+  Service& service_;
+  OpenAiApi& openai_;
+  ServerMetrics& metrics_;
+  const Auth auth_;
+  const Cors cors_;
+};
+
+}  // namespace m2
