@@ -53,7 +53,9 @@ def judge(case, reply):
         return set()
     _, _, tools, expected = case
     ok, content, calls = parse(reply)
-    right = {"format"} if ok and all(typed(c, tools) is not None for c in calls) else set()
+    known = {t["function"]["name"] for t in tools or []}  # a name that is not there is a wrong tool
+    readable = all(typed(c, tools) is not None for c in calls if c[0] in known)
+    right = {"format"} if ok and readable else set()
     if "calls" in expected:
         if [c[0] for c in calls] == [c[0] for c in expected["calls"]]:
             right.add("tool")

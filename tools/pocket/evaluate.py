@@ -29,15 +29,15 @@ def batches(prompts):
         at += n
 
 
-def run(runner, encoder, cases, temperature, seed=1):
+def run(runner, encoder, cases, temperature, seed=1, tokens=REPLY_TOKENS):
     prompts = [encoder.encode(render_prompt(c[1], c[2])) for c in cases]
     replies = [None] * len(cases)
     for number, rows in enumerate(batches(prompts)):
-        out = runner.generate([prompts[i] for i in rows], encoder.eos, REPLY_TOKENS, temperature,
+        out = runner.generate([prompts[i] for i in rows], encoder.eos, tokens, temperature,
                               seed=seed * 1000 + number, limit=encoder.size)
         for i, ids in zip(rows, out):
             replies[i] = (encoder.decode([t for t in ids if t is not None]), None not in ids)
-    return replies, prompts
+    return replies
 
 
 def table(cases, replies):
@@ -56,6 +56,7 @@ def main():
     a.add_argument("--seed", type=int, default=2024)
     a.add_argument("--out")
     a.add_argument("--cpu", action="store_true")
+    a.add_argument("--reply-tokens", type=int, default=REPLY_TOKENS, help="fewer only for a smoke run")
     a = a.parse_args()
     start = time.time()
     device, dtype = ("cpu", torch.float32) if a.cpu else ("cuda", torch.bfloat16)
@@ -63,7 +64,7 @@ def main():
     cases = make_cases(a.count, a.seed)
     tables, wrong = {}, []
     for name, temperature in (("greedy", 0.0), ("sampled", 1.0)):
-        replies, _ = run(runner, encoder, cases, temperature)
+        replies = run(runner, encoder, cases, temperature, tokens=a.reply_tokens)
         tables[name] = table(cases, replies)
         for case, (text, ended) in zip(cases, replies):
             if "all" not in judge(case, text if ended else None):

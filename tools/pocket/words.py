@@ -45,7 +45,7 @@ scooter satellite tractor wardrobe curtain rocket mosaic hammock sculpture light
 trombone windmill cactus dolphin falcon glacier volcano vineyard submarine microscope aquarium
 carousel sundial parachute typewriter""".split()
 
-HELD_ADJECTIVES = """purple crimson ancient fragile silent golden narrow curved frozen striped
+HELD_ADJECTIVES = """purple crimson ancient fragile mossy golden narrow curved frozen striped
 wooden shiny rusty lunar velvet""".split()
 
 PARAM_WORDS = """name title label color size width height length depth weight count amount total
