@@ -7,6 +7,7 @@
 namespace m2 {
 namespace {
 
+// True of each beginning of "null", in any case, and of nothing else.
 bool may_become_null(std::string_view text) {
   constexpr std::string_view kNull = "null";
   if (text.size() > kNull.size()) return false;
@@ -80,7 +81,8 @@ void ArgumentWriter::open_key() {
 }
 
 void ArgumentWriter::write_string_text() {
-  if (!in_string_) open_key();
+  if (!in_string_) open_key();  // one that might have been null until now
+  // Escapes stand for one character each, and the text is whole characters: none is ever split.
   std::string quoted;
   json::append_quoted(quoted, raw_);
   out_ += std::string_view(quoted).substr(1, quoted.size() - 2);

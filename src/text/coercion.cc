@@ -50,6 +50,7 @@ bool take_sign(std::string_view& text) {
   return negative;
 }
 
+// Digits that may have leading zeros; of any size.
 json::Value integer_of(std::string_view digits, bool negative) {
   const size_t first = digits.find_first_not_of('0');
   if (first == std::string_view::npos) return json::Value(int64_t{0});
@@ -61,6 +62,7 @@ json::Value integer_of(std::string_view digits, bool negative) {
   return json::Value(json::BigInteger{std::move(text)});
 }
 
+// 5.0 is 5: a schema's "number" that is whole is written as an integer, exactly, also above 2^53.
 json::Value number_of(double value) {
   if (value != std::floor(value)) return json::Value(value);
   const std::string text = fmt::format("{:.0f}", std::fabs(value));
@@ -85,6 +87,7 @@ std::optional<Decimal> read_decimal(std::string_view rest) {
     if (!fraction.empty()) decimal.text += '.' + fraction;
   }
   if (whole.empty() && fraction.empty()) return std::nullopt;
+  // Without an exponent only hundreds of digits leave the range: before the point, or after it.
   decimal.tiny = whole.find_first_not_of('0') == std::string::npos;
   if (rest.empty()) return decimal;
   if (lower(rest.front()) != 'e') return std::nullopt;
@@ -101,7 +104,8 @@ std::optional<Decimal> read_decimal(std::string_view rest) {
 }
 
 // Python reads 1e999 as infinity, which is no JSON value. Our parser keeps to finite numbers, but
-// a literal that overflows may still come out as one.
+// a literal that overflows may still come out as one. A list instead of recursion: this is the
+// model's nesting.
 bool all_finite(const json::Value& root) {
   std::vector<const json::Value*> open = {&root};
   while (!open.empty()) {

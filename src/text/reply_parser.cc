@@ -50,7 +50,7 @@ class ReplyParser::Impl {
   void take_arguments();
 
   const ReplyParserOptions options_;
-  const bool raw_;  // reasoning is part of content, tags and all
+  const bool raw_;  // reasoning is part of content, tags and all; only calls are taken out
   const ToolSchemas& schemas_;
   ReplyLexer lexer_;
   TagMatcher matcher_;  // of <invoke name=…>, outside calls
@@ -190,12 +190,13 @@ void ReplyParser::Impl::step_content(char c) {
     if (!raw_) blanks_.clear();
     state_ = State::kReasoning;
   } else if ((tag == kThinkEnd && !raw_) || (tag == kToolEnd && options_.parse_tools)) {
-    // A stray closing tag says nothing.
+    // A stray closing tag says nothing; shown, it would only confuse who reads the content.
   } else {
     add_content(reply_tag_text(tag));
   }
 }
 
+// Text between the calls of an envelope is layout, and dropped.
 void ReplyParser::Impl::step_envelope(char c) {
   if (c == '<') {
     look_for_call();
@@ -211,6 +212,7 @@ void ReplyParser::Impl::step_call(char c) {
   switch (outcome) {
     case ToolCallParser::Outcome::kMore:
       break;
+    // Without an envelope, what comes after a call is content at once.
     case ToolCallParser::Outcome::kEnded:
       state_ = in_envelope_ ? State::kEnvelope : State::kContent;
       break;

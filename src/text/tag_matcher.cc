@@ -65,6 +65,7 @@ TagMatcher::Step TagMatcher::blank() {
   return ++blanks_ > kMaxTagBlanks ? Step::kFailed : Step::kMore;
 }
 
+// Before the word, whose first letter says which of the two it has to be.
 TagMatcher::Step TagMatcher::start(char c) {
   if (is_blank(c)) return blank();
   if (c == '/' && !closing_) {
@@ -93,6 +94,7 @@ TagMatcher::Step TagMatcher::word(char c) {
 TagMatcher::Step TagMatcher::name(char c) {
   // A '>' ends the tag even where the closing quote was forgotten.
   if (c == '>') return matched();
+  // No name holds these: text that only begins like a tag is let go at the end of its line.
   if (c == '<' || c == '\n') return Step::kFailed;
   if (quote_ != 0 ? c == quote_ : is_blank(c)) {
     part_ = Part::kEnd;

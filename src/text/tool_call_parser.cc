@@ -158,6 +158,7 @@ ToolCallParser::Outcome ToolCallParser::end(Outcome outcome) {
   return outcome;
 }
 
+// What is given out must end as JSON, however little of the call was written.
 void ToolCallParser::finish() {
   if (state_ == State::kClosing) {
     end_value();  // the end of the reply agrees, and so does the beginning of a tag

@@ -115,6 +115,7 @@ TEST(ReplyParser, ClosingParameterInsideAValueSurvives) {
     return arguments_of(envelope(call("write", parameter("text", text))));
   };
   EXPECT_EQ(value("a</parameter>b"), R"({"text": "a</parameter>b"})");
+  EXPECT_EQ(value("a</parameter>"), R"({"text": "a</parameter>"})");
   EXPECT_EQ(value("</parameter> </parameter>"), R"({"text": "</parameter> </parameter>"})");
   EXPECT_EQ(value("</parameter></par"), R"({"text": "</parameter></par"})");
   EXPECT_EQ(value("</parameter>\n<invoke name=\"x\">"),
@@ -189,6 +190,8 @@ TEST(ReplyParser, ACallWithoutEnvelopeCounts) {
   const ParsedReply reply = parse("R</think>So " + call("ping", "") + "Done.");
   EXPECT_EQ(reply.calls.size(), 1u);
   EXPECT_EQ(reply.content, "So \nDone.");
+  EXPECT_EQ(parse("R</think>So " + call("ping", "") + call("ping", "")).content, "So ");
+  EXPECT_EQ(parse("R</think>So <invoke name=\"pi").content, "So <invoke name=\"pi");
   EXPECT_EQ(parse("say <invoke name=\"ping\"> so").reasoning, "say <invoke name=\"ping\"> so");
 }
 
@@ -271,9 +274,14 @@ TEST(ReplyParser, BrokenUtf8IsReplaced) {
             "\xEF\xBF\xBD"
             "a\xEF\xBF\xBD");
   EXPECT_EQ(reply.content, "\xEF\xBF\xBD");
+  // What a control token cuts off comes before it.
+  const ParsedReply cut = parse_reply({{1000, "a\xE5"}, {2, "</think>"}, {1000, "b"}}, {}, {});
+  EXPECT_EQ(cut.reasoning, "a\xEF\xBF\xBD");
+  EXPECT_EQ(cut.content, "b");
 }
 
-// A million bytes of what is held back and looked at again: linear, or this test does not end.
+// A million bytes of what is held back and looked at again: were any of it looked at once for each
+// byte before it, the time limit would end this test.
 TEST(ReplyParser, HostileTextIsReadInLinearTime) {
   std::string value;
   while (value.size() < 1000000) value += "</parameter>  </parameter><parameter name=x</invoke><";
