@@ -51,7 +51,6 @@ inline std::string tiny_tokenizer_json() {
   merge("e", "r");
   merge("us", "er");
   json::Array added;
-  id = 300;  // a gap, as padding rows would leave
   for (const auto& [text, special] : tiny_added_tokens()) {
     json::Object token;
     token.set("id", id++);

@@ -31,7 +31,8 @@ impl M2Slice {
     /// # Safety
     /// As `bytes`.
     unsafe fn text<'a>(self, what: &str) -> Result<&'a str, Failure> {
-        std::str::from_utf8(self.bytes()).map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
+        std::str::from_utf8(self.bytes())
+            .map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
     }
 }
 
@@ -178,10 +179,7 @@ pub unsafe extern "C" fn m2_tokenizer_vocabulary(
 /// # Safety
 /// `tokenizer` is live; `token` is readable.
 #[no_mangle]
-pub unsafe extern "C" fn m2_tokenizer_token_id(
-    tokenizer: *const Tokenizer,
-    token: M2Slice,
-) -> i32 {
+pub unsafe extern "C" fn m2_tokenizer_token_id(tokenizer: *const Tokenizer, token: M2Slice) -> i32 {
     match token.text("token") {
         Ok(token) => (*tokenizer).token_id(token).map_or(-1, |id| id as i32),
         Err(_) => -1,

@@ -8,8 +8,8 @@ use crate::tree::BigInteger;
 
 /// Deeper values (a template can build them) are refused, not walked.
 const MAX_DEPTH: usize = 200;
-/// Work is paid for in fuel at this granularity, so that a small value that repeats itself
-/// (lists of lists of the same list) cannot grow without bound.
+/// Text is paid for in fuel at this granularity, so that a small value that repeats itself (lists
+/// of lists of the same list) cannot grow without bound.
 const CHARGED_BYTES: usize = 4096;
 
 /// Collects text and charges fuel for it as it grows.
@@ -20,6 +20,14 @@ struct Writer<'a, 's, 'e> {
 }
 
 impl Writer<'_, '_, '_> {
+    /// Pays for one value that is visited, `depth` levels down.
+    fn enter(&self, depth: usize) -> Result<(), Error> {
+        if depth > MAX_DEPTH {
+            return Err(invalid(format!("value is nested deeper than {MAX_DEPTH}")));
+        }
+        self.state.consume_fuel(1)
+    }
+
     fn push(&mut self, text: &str) -> Result<(), Error> {
         self.text.push_str(text);
         if self.text.len() - self.charged >= CHARGED_BYTES {
@@ -33,13 +41,6 @@ impl Writer<'_, '_, '_> {
 
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
-}
-
-fn check_depth(depth: usize) -> Result<(), Error> {
-    if depth > MAX_DEPTH {
-        return Err(invalid(format!("value is nested deeper than {MAX_DEPTH}")));
-    }
-    Ok(())
 }
 
 /// `float.__repr__`: shortest digits, positional while the exponent is in [-4, 16).
@@ -95,7 +96,7 @@ pub fn str(state: &State, value: &Value) -> Result<String, Error> {
 }
 
 fn write_repr(writer: &mut Writer, value: &Value, depth: usize) -> Result<(), Error> {
-    check_depth(depth)?;
+    writer.enter(depth)?;
     match value.kind() {
         ValueKind::Undefined => Ok(()),
         ValueKind::None => writer.push("None"),
@@ -103,7 +104,11 @@ fn write_repr(writer: &mut Writer, value: &Value, depth: usize) -> Result<(), Er
         ValueKind::Number => writer.push(&number(value)),
         ValueKind::String => writer.push(&string_repr(value.as_str().unwrap_or(""))),
         ValueKind::Seq | ValueKind::Iterable => {
-            let (open, close) = if value.is_tuple() { ("(", ")") } else { ("[", "]") };
+            let (open, close) = if value.is_tuple() {
+                ("(", ")")
+            } else {
+                ("[", "]")
+            };
             writer.push(open)?;
             let mut count = 0;
             for item in value.try_iter()?.checked() {
@@ -193,15 +198,13 @@ fn write_json(
     style: &JsonStyle,
     depth: usize,
 ) -> Result<(), Error> {
-    check_depth(depth)?;
+    writer.enter(depth)?;
     match value.kind() {
         ValueKind::None => writer.push("null"),
         ValueKind::Bool => writer.push(if value.is_true() { "true" } else { "false" }),
         ValueKind::Number => writer.push(&json_number(value)),
         ValueKind::Plain if is_big_integer(value) => writer.push(&value.to_string()),
-        ValueKind::String => {
-            writer.push(&json_string(value.as_str().unwrap_or(""), style))
-        }
+        ValueKind::String => writer.push(&json_string(value.as_str().unwrap_or(""), style)),
         ValueKind::Seq => {
             let items = value.try_iter()?.checked().collect::<Result<Vec<_>, _>>()?;
             write_container(writer, "[", "]", &items, style, depth, |writer, item| {
@@ -218,13 +221,23 @@ fn write_json(
             if style.sort_keys {
                 items.sort_by(|a, b| a.0.cmp(&b.0));
             }
-            write_container(writer, "{", "}", &items, style, depth, |writer, (key, member)| {
-                writer.push(&json_string(key, style))?;
-                writer.push(&style.key_separator)?;
-                write_json(writer, member, style, depth + 1)
-            })
+            write_container(
+                writer,
+                "{",
+                "}",
+                &items,
+                style,
+                depth,
+                |writer, (key, member)| {
+                    writer.push(&json_string(key, style))?;
+                    writer.push(&style.key_separator)?;
+                    write_json(writer, member, style, depth + 1)
+                },
+            )
         }
-        kind => Err(invalid(format!("Object of type {kind} is not JSON serializable"))),
+        kind => Err(invalid(format!(
+            "Object of type {kind} is not JSON serializable"
+        ))),
     }
 }
 

@@ -36,6 +36,19 @@ pub struct Tables {
     pub flags: Vec<u8>,
 }
 
+/// The part of a tokenizer.json that is checked against what the library made of it.
+#[derive(serde::Deserialize)]
+struct Listing {
+    #[serde(default)]
+    added_tokens: Vec<ListedToken>,
+}
+
+#[derive(serde::Deserialize)]
+struct ListedToken {
+    id: u32,
+    content: String,
+}
+
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     tables: Tables,
@@ -83,6 +96,18 @@ impl Tokenizer {
             .map_err(|error| error.to_string())?;
         inner.with_padding(None);
         let tables = Self::build_tables(&inner)?;
+        // The library numbers added tokens anew when their ids leave a gap. The model's rows do not
+        // move with them, so such a file is refused.
+        let listing: Listing = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        for token in &listing.added_tokens {
+            let id = inner.token_to_id(&token.content);
+            if id != Some(token.id) {
+                return Err(format!(
+                    "added token {:?} is listed with id {} but reads as {:?}",
+                    token.content, token.id, id
+                ));
+            }
+        }
         Ok(Tokenizer { inner, tables })
     }
 
@@ -143,7 +168,10 @@ impl Tokenizer {
         } else {
             self.encode_plain(text)
         };
-        Ok(encoding.map_err(|error| error.to_string())?.get_ids().to_vec())
+        Ok(encoding
+            .map_err(|error| error.to_string())?
+            .get_ids()
+            .to_vec())
     }
 
     /// The tokenizer's own steps without the one that looks for added tokens.
@@ -188,8 +216,8 @@ mod tests {
             "use_regex":false}},"post_processor":null,"decoder":{{"type":"ByteLevel",
             "add_prefix_space":false,"trim_offsets":true,"use_regex":false}},
             "model":{{"type":"BPE","vocab":{{{}}},"merges":["a b"]}}}}"#,
-            added(260, "[e~[", true),
-            added(261, "<think>", false),
+            added(257, "[e~[", true),
+            added(258, "<think>", false),
             vocab.join(",")
         )
         .replace("\\u{ad}", "\u{ad}")
@@ -200,11 +228,14 @@ mod tests {
         let tokenizer = Tokenizer::load(tiny().as_bytes()).unwrap();
         assert_eq!(
             tokenizer.encode("ab[e~[<think>", true).unwrap(),
-            [256, 260, 261]
+            [256, 257, 258]
         );
         let plain = tokenizer.encode("ab[e~[", false).unwrap();
-        assert_eq!(plain, [256, b'[' as u32, b'e' as u32, b'~' as u32, b'[' as u32]);
-        assert_eq!(tokenizer.encode("", true).unwrap(), []);
+        assert_eq!(
+            plain,
+            [256, b'[' as u32, b'e' as u32, b'~' as u32, b'[' as u32]
+        );
+        assert!(tokenizer.encode("", true).unwrap().is_empty());
         // NFC joins the accent.
         assert_eq!(tokenizer.encode("e\u{301}", false).unwrap(), [0xC3, 0xA9]);
     }
@@ -213,14 +244,14 @@ mod tests {
     fn tables_hold_bytes_strings_and_flags() {
         let tokenizer = Tokenizer::load(tiny().as_bytes()).unwrap();
         let tables = tokenizer.tables();
-        assert_eq!(tables.flags.len(), 262);
+        assert_eq!(tables.flags.len(), 259);
         for byte in 0..256usize {
-            let range = tables.bytes.offsets[byte] as usize..tables.bytes.offsets[byte + 1] as usize;
+            let range =
+                tables.bytes.offsets[byte] as usize..tables.bytes.offsets[byte + 1] as usize;
             assert_eq!(tables.bytes.data[range], [byte as u8]);
         }
-        assert_eq!(tables.flags[260..262], [ADDED | SPECIAL, ADDED]);
-        assert_eq!(tables.bytes.offsets[257], tables.bytes.offsets[258]); // no such token
-        assert_eq!(tokenizer.token_id("<think>"), Some(261));
+        assert_eq!(tables.flags[257..259], [ADDED | SPECIAL, ADDED]);
+        assert_eq!(tokenizer.token_id("<think>"), Some(258));
         assert_eq!(tokenizer.token_id("nothing"), None);
     }
 
@@ -229,9 +260,15 @@ mod tests {
         let refusal = |json: &str| Tokenizer::load(json.as_bytes()).err().unwrap();
         assert!(!refusal("{}").is_empty());
         assert!(!refusal("not json").is_empty());
-        assert!(refusal(&tiny().replace("\"A\": 65,", "")).contains("0x41"));
+        let no_byte = refusal(&tiny().replace("\"A\": 65,", ""));
+        assert!(no_byte.contains("0x41"), "{no_byte}");
         assert!(refusal(&tiny().replace(": 256", ": 4294967295")).contains("limit"));
-        let no_decoder = tiny().replacen("\"decoder\":{\"type\":\"ByteLevel\"", "\"decoder\":{\"type\":\"Fuse\"", 1);
+        assert!(refusal(&tiny().replace("\"id\":258", "\"id\":300")).contains("258"));
+        let no_decoder = tiny().replacen(
+            "\"decoder\":{\"type\":\"ByteLevel\"",
+            "\"decoder\":{\"type\":\"Fuse\"",
+            1,
+        );
         assert!(refusal(&no_decoder).contains("decoder"));
     }
 }

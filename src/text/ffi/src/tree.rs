@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn reads_every_kind() {
         let tree = build::map(&[
-            ("z", build::list(&[b"n".to_vec(), b"t".to_vec(), b"f".to_vec()])),
+            (
+                "z",
+                build::list(&[b"n".to_vec(), b"t".to_vec(), b"f".to_vec()]),
+            ),
             ("a", build::int(-5)),
             ("d", build::double(0.5)),
             ("b", build::big(&"9".repeat(50))),
