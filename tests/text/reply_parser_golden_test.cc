@@ -2,12 +2,16 @@
 // cases where they are at fault are listed here with what we give instead (docs/api.md, too).
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tests/text/golden_replies.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
 
 namespace m2 {
 namespace {
@@ -176,6 +180,30 @@ TEST(ReplyParserGolden, ReferenceReplies) {
     }
   }
   for (const auto& [name, difference] : table) ADD_FAILURE() << "listed, but no case: " << name;
+}
+
+// The whole way of a reply: the official tokenizer's tokens, their text as it completes, the
+// parser.
+TEST(ReplyParserGolden, OfficialTokens) {
+  const std::string path = M2_SHARED_DIR "/tokenizer.json";
+  if (!std::ifstream(path)) GTEST_SKIP() << "reference data is absent: " << path;
+  const auto tokenizer = Tokenizer::load(path);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  const auto id = [&](std::string_view text) { return (*tokenizer)->token_id(text).value_or(-1); };
+  const ReplyTokens tokens = {id("<think>"), id("</think>"), id("<minimax:tool_call>"),
+                              id("</minimax:tool_call>")};
+  ASSERT_GE(std::min({tokens.think_begin, tokens.think_end, tokens.tool_begin, tokens.tool_end}),
+            200000);
+  const ToolSchemas schemas = test_tools();
+  for (const GoldenReply& reply : own_replies()) {
+    const auto ids = (*tokenizer)->encode(reply.text, AddedTokens::kParse);
+    ASSERT_TRUE(ids);
+    Detokenizer detokenizer(**tokenizer, true);
+    Pieces pieces;
+    for (const int32_t token : *ids) pieces.push_back({token, detokenizer.push(token)});
+    pieces.push_back({-1, detokenizer.flush()});
+    EXPECT_EQ(parse_reply(pieces, reply.options, schemas, tokens), reply.expected) << reply.name;
+  }
 }
 
 }  // namespace
