@@ -19,16 +19,24 @@ std::string open_error(const test::TemporaryFolder& folder, const ModelConfig& c
   return checkpoint ? "" : checkpoint.error().message;
 }
 
-// A linear layer's weight as the checkpoint has it.
-float weight_of(const Tensors& tensors, const std::string& name, int64_t row, int64_t column) {
-  const auto& tensor = tensors.at(name);
-  const float stored = tensor.at(row * tensor.shape[1] + column);
-  const auto scales = tensors.find(name + "_scale_inv");
-  if (scales == tensors.end()) return stored;
-  return stored * scales->second.at(row / 128 * scales->second.shape[1] + column / 128);
-}
+// A linear layer of the checkpoint.
+class Linear {
+ public:
+  Linear(const Tensors& tensors, const std::string& name) : weight_(tensors.at(name)) {
+    const auto scales = tensors.find(name + "_scale_inv");
+    if (scales != tensors.end()) scales_ = &scales->second;
+  }
+  float at(int64_t row, int64_t column) const {
+    const float stored = weight_.at(row * weight_.shape[1] + column);
+    return scales_ ? stored * scales_->at(row / 128 * scales_->shape[1] + column / 128) : stored;
+  }
 
-// The same from a rank's memory.
+ private:
+  const test::Tensor& weight_;
+  const test::Tensor* scales_ = nullptr;
+};
+
+// A weight from a rank's memory.
 float weight_of(const Matrix& matrix, int64_t row, int64_t column) {
   const int64_t at = row * matrix.columns + column;
   if (matrix.dtype == DType::kBF16) {
@@ -41,10 +49,10 @@ float weight_of(const Matrix& matrix, int64_t row, int64_t column) {
 // Rows [row, row + count) of `matrix` are those of `name` from (first_row, first_column).
 void expect_rows(const Tensors& tensors, const std::string& name, int64_t first_row,
                  int64_t first_column, const Matrix& matrix, int64_t row, int64_t count) {
+  const Linear linear(tensors, name);
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t j = 0; j < matrix.columns; ++j) {
-      ASSERT_EQ(weight_of(matrix, row + i, j),
-                weight_of(tensors, name, first_row + i, first_column + j))
+      ASSERT_EQ(weight_of(matrix, row + i, j), linear.at(first_row + i, first_column + j))
           << name << " at " << first_row + i << "," << first_column + j;
     }
   }
@@ -52,8 +60,9 @@ void expect_rows(const Tensors& tensors, const std::string& name, int64_t first_
 
 void expect_floats(const Tensors& tensors, const std::string& name, int64_t first, int64_t count,
                    const float* values) {
+  const test::Tensor& tensor = tensors.at(name);
   for (int64_t i = 0; i < count; ++i) {
-    ASSERT_EQ(values[i], tensors.at(name).at(first + i)) << name << " at " << first + i;
+    ASSERT_EQ(values[i], tensor.at(first + i)) << name << " at " << first + i;
   }
 }
 
