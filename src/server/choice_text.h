@@ -20,6 +20,8 @@ namespace m2 {
 
 // The same for every choice of a request; outlives them.
 struct ChoiceTextRules {
+  explicit ChoiceTextRules(const Tokenizer& the_tokenizer) : tokenizer(the_tokenizer) {}
+
   const Tokenizer& tokenizer;
   bool skip_special_tokens = true;
   std::vector<std::string> stop_strings;

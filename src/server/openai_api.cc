@@ -66,7 +66,7 @@ OpenAiReply OpenAiApi::make_reply(Job& job, ReplySettings settings, const char* 
 }
 
 SessionPlan OpenAiApi::make_plan(GenerationOptions options, const ReplySettings& settings) const {
-  SessionPlan plan{.text = {.tokenizer = *text_.tokenizer}};
+  SessionPlan plan(*text_.tokenizer);
   plan.text.skip_special_tokens = options.skip_special_tokens;
   plan.text.stop_strings = options.stop_strings;
   plan.text.include_stop_string = options.include_stop_string;

@@ -32,6 +32,8 @@ class SessionHost {
 
 // All that a request is, ready to run.
 struct SessionPlan {
+  explicit SessionPlan(const Tokenizer& tokenizer) : text(tokenizer) {}
+
   std::vector<std::vector<TokenId>> prompts;
   std::vector<int32_t> max_tokens;  // of each prompt's choices; 0: nothing is generated
   GenerationOptions options;

@@ -1,0 +1,118 @@
+// Completions, tokenize and detokenize through real sockets.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/server/test_server.h"
+
+namespace m2 {
+namespace {
+
+using namespace test;  // NOLINT: the helpers of these tests
+
+class CompletionsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!pocket_text()) GTEST_SKIP() << "models/pocket is not in this checkout";
+    server_ = std::make_unique<TestServer>();
+  }
+  json::Value complete(const std::string& body) {
+    const RawReply reply = ask(server_->port(), post("/v1/completions", body));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return parsed(reply.body);
+  }
+
+  std::unique_ptr<TestServer> server_;
+};
+
+TEST_F(CompletionsTest, Text) {
+  const json::Value value = complete(R"({"prompt":"reply: and on","max_tokens":50})");
+  EXPECT_TRUE(text_at(value, "id").starts_with("cmpl-"));
+  EXPECT_EQ(text_at(value, "object"), "text_completion");
+  EXPECT_EQ(text_at(value, "choices.0.text"), " and on");
+  EXPECT_EQ(text_at(value, "choices.0.finish_reason"), "stop");
+  EXPECT_TRUE(at(value, "choices.0.logprobs").is_null());
+}
+
+TEST_F(CompletionsTest, SixteenTokensUnlessAskedOtherwise) {
+  const json::Value value =
+      complete(R"({"prompt":"reply:a b c d e f g h i j k l m n o p q r s t"})");
+  EXPECT_EQ(at(value, "usage.completion_tokens").as_int(), 16);
+}
+
+TEST_F(CompletionsTest, ManyPrompts) {
+  const json::Value value =
+      complete(R"({"prompt":["reply:first","reply:second"],"n":2,"max_tokens":50})");
+  ASSERT_EQ(at(value, "choices").as_array().size(), 4u);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(at(value, fmt::format("choices.{}.index", i)).as_int(), i);
+    EXPECT_EQ(text_at(value, fmt::format("choices.{}.text", i)), i < 2 ? "first" : "second");
+  }
+}
+
+TEST_F(CompletionsTest, TokensInAndOut) {
+  const json::Value tokens =
+      parsed(ask(server_->port(), post("/tokenize", R"({"prompt":"reply:hello wörld"})")).body);
+  EXPECT_EQ(at(tokens, "count").as_int(),
+            static_cast<int64_t>(at(tokens, "tokens").as_array().size()));
+  EXPECT_EQ(at(tokens, "max_model_len").as_int(), TestServer::kContext);
+  const std::string ids = json::dump(at(tokens, "tokens"));
+  EXPECT_EQ(text_at(complete(fmt::format(R"({{"prompt":{}}})", ids)), "choices.0.text"),
+            "hello wörld");
+  EXPECT_EQ(text_at(complete(fmt::format(R"({{"prompt":[{}]}})", ids)), "choices.0.text"),
+            "hello wörld");
+  const json::Value text = parsed(
+      ask(server_->port(), post("/detokenize", fmt::format(R"({{"tokens":{}}})", ids))).body);
+  EXPECT_EQ(text_at(text, "prompt"), "reply:hello wörld");
+}
+
+TEST_F(CompletionsTest, TokenizeAConversation) {
+  const json::Value tokens =
+      parsed(ask(server_->port(),
+                 post("/tokenize",
+                      R"({"messages":[{"role":"user","content":"hi"}],"return_token_strs":true})"))
+                 .body);
+  const json::Value strings = at(tokens, "token_strs");
+  ASSERT_TRUE(strings.is_array());
+  EXPECT_EQ(strings.as_array()[0].as_string(), "]~!b[");
+}
+
+TEST_F(CompletionsTest, EchoAndLogprobsScoreAText) {
+  const json::Value value =
+      complete(R"({"prompt":"reply:ab","echo":true,"logprobs":1,"max_tokens":0})");
+  EXPECT_EQ(text_at(value, "choices.0.text"), "reply:ab");
+  EXPECT_EQ(at(value, "usage.completion_tokens").as_int(), 0);
+  const json::Value logprobs = at(value, "choices.0.logprobs");
+  const size_t count = static_cast<size_t>(at(value, "usage.prompt_tokens").as_int());
+  EXPECT_EQ(at(logprobs, "tokens").as_array().size(), count);
+  EXPECT_EQ(at(logprobs, "text_offset").as_array().size(), count);
+  EXPECT_EQ(at(logprobs, "token_logprobs").as_array().size(), count);
+  EXPECT_TRUE(at(logprobs, "token_logprobs.0").is_null());
+  EXPECT_TRUE(at(logprobs, "token_logprobs.1").is_number());
+  EXPECT_EQ(at(logprobs, "text_offset.0").as_int(), 0);
+  std::string text;
+  for (const json::Value& token : at(logprobs, "tokens").as_array()) text += token.as_string();
+  EXPECT_EQ(text, "reply:ab");
+}
+
+TEST_F(CompletionsTest, AStreamSaysWhatADocumentSays) {
+  for (const std::string members :
+       {R"("max_tokens":50)", R"("max_tokens":50,"echo":true,"logprobs":0)", R"("max_tokens":3)"}) {
+    const std::string body = R"({"prompt":"reply:ünï 你好 🙂 end",)" + members;
+    const json::Value whole = complete(body + "}");
+    std::string text, finish;
+    for (const std::string& event : events_of(
+             ask(server_->port(), post("/v1/completions", body + R"(,"stream":true})")).body)) {
+      if (event == "[DONE]") continue;
+      const json::Value value = parsed(event);
+      text += text_at(value, "choices.0.text");
+      if (!at(value, "choices.0.finish_reason").is_null()) {
+        finish += text_at(value, "choices.0.finish_reason");
+      }
+    }
+    EXPECT_EQ(text, text_at(whole, "choices.0.text"));
+    EXPECT_EQ(finish, text_at(whole, "choices.0.finish_reason"));
+  }
+}
+
+}  // namespace
+}  // namespace m2
