@@ -32,7 +32,7 @@ std::string field_of(const char* path, std::string_view key, char separator) {
 
 // The vector extensions that our kernels choose by.
 std::string vector_extensions() {
-  const std::string flags = " " + field_of("/proc/cpuinfo", "flags", ':') + " ";
+  const std::string flags = fmt::format(" {} ", field_of("/proc/cpuinfo", "flags", ':'));
   std::string out;
   for (const std::string_view name : {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"}) {
     if (flags.find(fmt::format(" {} ", name)) == std::string::npos) continue;
