@@ -17,14 +17,20 @@ namespace m2 {
 
 // Of the real tokenizer, 54 of them; these show every shape.
 inline const std::vector<std::pair<std::string, bool>>& tiny_added_tokens() {
-  static const std::vector<std::pair<std::string, bool>> tokens = {
-      {"]!p~[", true},         {"<fim_prefix>", true},
-      {"]~b]", true},          {"[e~[", true},
-      {"]!d~[", true},         {"<function_call>", true},
-      {"]<]speech[>[", true},  {"]<]vision pad[>[", true},
-      {"]~!b[", true},         {"<file_sep>", true},
-      {"<think>", false},      {"</think>", false},
-      {"<minimax:tool_call>", false}, {"</minimax:tool_call>", false}};
+  static const std::vector<std::pair<std::string, bool>> tokens = {{"]!p~[", true},
+                                                                   {"<fim_prefix>", true},
+                                                                   {"]~b]", true},
+                                                                   {"[e~[", true},
+                                                                   {"]!d~[", true},
+                                                                   {"<function_call>", true},
+                                                                   {"]<]speech[>[", true},
+                                                                   {"]<]vision pad[>[", true},
+                                                                   {"]~!b[", true},
+                                                                   {"<file_sep>", true},
+                                                                   {"<think>", false},
+                                                                   {"</think>", false},
+                                                                   {"<minimax:tool_call>", false},
+                                                                   {"</minimax:tool_call>", false}};
   return tokens;
 }
 
