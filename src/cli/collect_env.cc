@@ -36,7 +36,8 @@ std::string vector_extensions() {
   std::string out;
   for (const std::string_view name : {"avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"}) {
     if (flags.find(fmt::format(" {} ", name)) == std::string::npos) continue;
-    out += (out.empty() ? "" : " ") + std::string(name);
+    if (!out.empty()) out += ' ';
+    out += name;
   }
   return out.empty() ? "none that m2 knows" : out;
 }
