@@ -51,6 +51,7 @@ struct Request {
   StopParams stop;
   int32_t n = 1;         // choices; choice i draws with seed + i
   int32_t priority = 0;  // lower first, under the priority policy
+  uint64_t client = 0;   // whose it is (such as a hash of the API key): each gets an equal share
   std::string cache_salt;
   int32_t prompt_logprobs = -1;  // -1: none; n: the n best at every prompt position
   // One a choice, or empty. Owned by the engine until the choice ends.

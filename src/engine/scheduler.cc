@@ -8,6 +8,10 @@
 namespace m2 {
 namespace {
 
+// What a reply counts for in a client's share, in prompt tokens: its length is not known, and a
+// prompt of one token is work too.
+constexpr uint64_t kReplyWork = 256;
+
 // Prompt positions whose logprobs a row over [computed, computed + tokens) gives: the logits at one
 // position judge the token at the next.
 int32_t targets_in(const Sequence& sequence, int32_t tokens) {
@@ -40,8 +44,14 @@ Scheduler::Scheduler(const Capacity& capacity, const EngineOptions& options)
 
 void Scheduler::add(OpenRequest& request) {
   const bool by_priority = options_.policy == SchedulingPolicy::kPriority;
+  const int32_t priority = by_priority ? request.request.priority : 0;
   for (Sequence& sequence : request.choices) {
-    sequence.rank = {by_priority ? request.request.priority : 0, next_arrival_++};
+    uint64_t turn = 0;
+    if (options_.share_by_client) {
+      const auto work = static_cast<uint64_t>(sequence.prompt_tokens) + kReplyWork;
+      turn = share_.enter(request.request.client, work);
+    }
+    sequence.rank = {priority, turn, next_arrival_++};
     waiting_.insert(sequence);
   }
 }
@@ -212,6 +222,7 @@ bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
 void Scheduler::note_start(Sequence& sequence) {
   if (sequence.started) return;
   sequence.started = true;
+  share_.start(sequence.rank.turn);
   OpenRequest& request = *sequence.request;
   const int32_t hits = std::min(sequence.computed, sequence.prompt_tokens);
   if (options_.prefix_caching) {

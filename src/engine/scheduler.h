@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/executor.h"
+#include "engine/fair_share.h"
 #include "engine/kv_blocks.h"
 #include "engine/options.h"
 #include "engine/sequence.h"
@@ -82,6 +83,7 @@ class Scheduler {
   const EngineOptions options_;
   const size_t max_running_;
   KvBlocks kv_;
+  FairShare share_;
   WaitingQueue waiting_;
   std::vector<Sequence*> running_;   // in order of rank
   std::vector<int32_t> free_slots_;  // the next one last

@@ -28,9 +28,10 @@ enum class SequenceState : uint8_t {
   kFinished,  // in neither; rows of it may still be on the device
 };
 
-// Who goes first: the lower priority value, then the earlier arrival.
+// Who goes first: the lower priority value, then the earlier turn, then the earlier arrival.
 struct SequenceRank {
   int32_t priority = 0;  // 0 for all under fcfs
+  uint64_t turn = 0;     // of the client (engine/fair_share.h); 0 for all without shares
   uint64_t arrival = 0;  // unique
   auto operator<=>(const SequenceRank&) const = default;
 };

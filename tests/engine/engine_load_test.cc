@@ -93,6 +93,39 @@ TEST_F(EngineLoadTest, AnUrgentLatecomerTakesBlocksFromOthers) {
   EXPECT_GT(engine_->stats().preemptions, 0);
 }
 
+TEST_F(EngineLoadTest, OneClientsManyLongPromptsDoNotStopAnothersShortOnes) {
+  FakeOptions fake;
+  fake.capacity.num_blocks = 200;
+  fake.capacity.max_step_tokens = 32;
+  const auto short_request = [](RequestId id) {
+    Request request = endless(id, tokens_from(id, 5), 4);
+    request.client = 2;
+    return request;
+  };
+  RequestId current = 1000;  // the short request sent last
+  uint64_t sent_at = 0;
+  std::vector<uint64_t> steps;  // that each short request took
+  fake.on_wait = [&](uint64_t step) {
+    if (step < 20 || steps.size() == 10 || (current > 1000 && !sink_.heard(current).finished))
+      return;
+    if (current > 1000) steps.push_back(step - sent_at);
+    if (current == 1010) return engine_->drain();
+    submit(short_request(++current));
+    sent_at = step;
+  };
+  make(fake);
+  for (RequestId id = 1; id <= 200; ++id) {
+    Request request = endless(id, tokens_from(id, 100), 4);
+    request.client = 1;
+    submit(request);
+  }
+  ASSERT_TRUE(engine_->run());
+  ASSERT_EQ(steps.size(), 10u);
+  // A long prompt takes four steps or so, 200 of them take 700: the short ones wait for one.
+  for (const uint64_t taken : steps) EXPECT_LE(taken, 20u);
+  for (RequestId id = 1001; id <= 1010; ++id) expect_answer(short_request(id));
+}
+
 TEST_F(EngineLoadTest, UnderFcfsPrioritiesDoNotCount) {
   FakeOptions fake;
   fake.capacity.max_sequences = 1;

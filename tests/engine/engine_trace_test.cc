@@ -119,6 +119,7 @@ class Trace {
     if (chance(30)) request.stop.stop_token_ids = {2, 17};
     request.n = chance(20) ? pick(2, 4) : 1;
     request.priority = pick(0, 3);
+    request.client = static_cast<uint64_t>(pick(0, 2));
     if (chance(30)) request.cache_salt = salts_[pick(0, 1)];
     if (chance(10)) request.prompt_logprobs = pick(0, 2);
     return request;
@@ -209,6 +210,7 @@ std::vector<TraceCase> cases() {
   };
   add("AsUsual", [](TraceCase&) {});
   add("ByPriority", [](TraceCase& c) { c.engine.policy = SchedulingPolicy::kPriority; });
+  add("WithoutShares", [](TraceCase& c) { c.engine.share_by_client = false; });
   add("NoPrefixCache", [](TraceCase& c) { c.engine.prefix_caching = false; });
   add("NoChunks", [](TraceCase& c) { c.engine.chunked_prefill = false; });
   add("ShortChunks", [](TraceCase& c) { c.engine.long_prefill_tokens = 5; });

@@ -27,6 +27,7 @@ inline Request copy_of(const Request& request) {
   copy.stop = request.stop;
   copy.n = request.n;
   copy.priority = request.priority;
+  copy.client = request.client;
   copy.cache_salt = request.cache_salt;
   copy.prompt_logprobs = request.prompt_logprobs;
   return copy;

@@ -11,8 +11,9 @@ std::vector<Sequence> make_sequences(std::vector<SequenceRank> ranks) {
   return sequences;
 }
 
-TEST(WaitingQueueTest, GivesTheLowestPriorityThenTheEarliest) {
-  auto sequences = make_sequences({{1, 0}, {0, 1}, {1, 2}, {-5, 3}, {0, 4}});
+TEST(WaitingQueueTest, GivesTheLowestPriorityThenTheEarliestTurnThenTheEarliest) {
+  auto sequences =
+      make_sequences({{1, 0, 0}, {0, 7, 1}, {1, 0, 2}, {-5, 9, 3}, {0, 7, 4}, {0, 6, 5}});
   WaitingQueue queue;
   for (Sequence& sequence : sequences) queue.insert(sequence);
   std::vector<uint64_t> order;
@@ -20,11 +21,11 @@ TEST(WaitingQueueTest, GivesTheLowestPriorityThenTheEarliest) {
     order.push_back(queue.front().rank.arrival);
     queue.pop();
   }
-  EXPECT_EQ(order, (std::vector<uint64_t>{3, 1, 4, 0, 2}));
+  EXPECT_EQ(order, (std::vector<uint64_t>{3, 5, 1, 4, 0, 2}));
 }
 
 TEST(WaitingQueueTest, RemovesExactlyOne) {
-  auto sequences = make_sequences({{0, 0}, {0, 1}, {0, 2}});
+  auto sequences = make_sequences({{0, 0, 0}, {0, 0, 1}, {0, 0, 2}});
   WaitingQueue queue;
   for (Sequence& sequence : sequences) queue.insert(sequence);
   queue.remove(sequences[1]);
