@@ -104,6 +104,10 @@ TEST(SafetensorsTest, RefusesSizesThatDoNotFit) {
                         R"("data_offsets":[0,4]}})",
                         4),
                "overflows");
+  // It fits in 64 bits, but not with a sign.
+  EXPECT_ERROR(
+      error_of(R"({"a":{"dtype":"U8","shape":[4611686018427387904,3],"data_offsets":[0,4]}})", 4),
+      "overflows");
   EXPECT_ERROR(error_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4),
                "F32 [2] takes 8 bytes, but data_offsets [0, 4] hold 4");
   EXPECT_ERROR(error_of(R"({"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}})", 8),
