@@ -142,6 +142,7 @@ TEST(SafetensorsTest, RefusesOverlapHolesAndRepeats) {
                "names a tensor twice");
   // Quotes, braces and colons inside a name are no structure.
   EXPECT_EQ(error_of(R"({"a\":{":)" + entry + "}", 4), "");
+  EXPECT_EQ(error_of(R"({"a\":\"b":)" + entry + "}", 4), "");
 }
 
 TEST(SafetensorsTest, NamesTheFileAtFault) {
