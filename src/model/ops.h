@@ -50,6 +50,10 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
+  // Takes over the weights that the loader left in host memory, once, before the first step: may
+  // rewrite that memory in its own order, or copy it to a device; `weights` then shows the result.
+  virtual Status adopt(Weights& weights) = 0;
+
   // Takes over the step's shape; the batch's arrays stay until the step's last op.
   virtual void begin_step(const Batch& batch) = 0;
 

@@ -21,6 +21,7 @@ Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const
   parts.weights = weights_at(config, shard, parts.memory.data());
   parts.communicator = std::make_unique<SelfCommunicator>();
   M2_ASSIGN(parts.ops, backend.make_ops(config, shard, limits));
+  M2_TRY(parts.ops->adopt(parts.weights));
   return parts;
 }
 

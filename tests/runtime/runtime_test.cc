@@ -222,6 +222,7 @@ class FaultyOps : public Ops {
  public:
   enum class Fault { kNone, kError, kHang };
   explicit FaultyOps(Fault fault) : fault_(fault) {}
+  Status adopt(Weights&) override { return {}; }
   void begin_step(const Batch&) override {}
   void embed(const Matrix&, Communicator& communicator) override {
     while (fault_ == Fault::kHang && communicator.status()) {

@@ -117,7 +117,7 @@ void CpuOps::attend(int32_t layer, const AttentionItem& item, const ThreadScratc
     attend_chunk(layer, item.head, row, begin, {state + first, state + num_queries}, scratch);
   }
   for (int32_t i = 0; i < num_queries; ++i) {
-    const float inverse = 1.0f / state[i].sum;
+    const float inverse = kernels_.input_scale / state[i].sum;  // o_proj's input
     for (int64_t d = 0; d < head_dim; ++d) state[i].merged[d] *= inverse;
   }
 }

@@ -19,6 +19,14 @@ KvShape kv_shape(const ModelConfig& config, const Shard& shard, const OpsLimits&
           .head_dim = config.head_dim};
 }
 
+// Whether every width is whole vectors of every instruction set: always so in FP8, and in the
+// shapes of the family; a bf16 checkpoint may have any.
+bool suits_fast_kernels(const ModelConfig& config, const Shard& shard) {
+  constexpr int64_t kStep = 64;
+  return config.hidden_size % kStep == 0 && config.head_dim % kStep == 0 &&
+         shard.expert_columns % kStep == 0;
+}
+
 }  // namespace
 
 // Hands out consecutive arrays of one block; with no base it only counts.
@@ -116,7 +124,9 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
                 "{} experts a token; at most {} are served", config.experts_per_token,
                 kMaxExpertsPerToken);
   }
-  std::unique_ptr<CpuOps> ops(new CpuOps(config, shard, limits, kernels, threads));
+  std::unique_ptr<CpuOps> ops(
+      new CpuOps(config, shard, limits,
+                 suits_fast_kernels(config, shard) ? kernels : plain_kernels(), threads));
   const size_t scratch_bytes = ops->carve(nullptr);
   const KvShape shape = kv_shape(config, shard, limits);
   ops->memory_ = HostMemory(scratch_bytes);
@@ -139,6 +149,29 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   }
   ops->output_.rows.reserve(limits.max_sample_rows);
   return ops;
+}
+
+Status CpuOps::adopt(Weights& weights) {
+  if (kernels_.pack_row == nullptr) return {};
+  for (LayerWeights& layer : weights.layers) {
+    for (const Matrix* matrix : {&layer.qkv, &layer.o_proj, &layer.gate_up, &layer.down}) {
+      if (matrix->dtype == DType::kF8E4M3) pack(*matrix);
+    }
+  }
+  return {};
+}
+
+void CpuOps::pack(const Matrix& matrix) {
+  constexpr int64_t kRowsAnItem = 256;
+  const int64_t rows = matrix.count * matrix.rows;
+  pool_.for_each((rows + kRowsAnItem - 1) / kRowsAnItem, [&](int64_t item, int32_t) {
+    const int64_t end = std::min(rows, (item + 1) * kRowsAnItem);
+    for (int64_t row = item * kRowsAnItem; row < end; ++row) {
+      // The loader's memory, which adopt() was given to write to.
+      auto* bytes = static_cast<uint8_t*>(const_cast<void*>(matrix.data));
+      kernels_.pack_row(bytes + row * matrix.columns, matrix.columns);
+    }
+  });
 }
 
 // Gives every page its memory now, so that the process does not grow while it serves.

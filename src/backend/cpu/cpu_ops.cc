@@ -82,7 +82,8 @@ void CpuOps::norm_rows(const float* norm, float* out) {
 void CpuOps::norm_row(const float* x, const float* norm, float* out) const {
   const int64_t width = config_.hidden_size;
   const float mean = kernels_.sum_of_squares(x, width) / static_cast<float>(width);
-  kernels_.scale(x, 1.0f / std::sqrt(mean + config_.rms_norm_eps), norm, width, out);
+  const float factor = kernels_.input_scale / std::sqrt(mean + config_.rms_norm_eps);
+  kernels_.scale(x, factor, norm, width, out);
 }
 
 void CpuOps::project(const Matrix& w, const float* x, int64_t tokens, float* out,

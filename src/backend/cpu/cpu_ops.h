@@ -29,6 +29,7 @@ class CpuOps : public Ops {
                                                 const OpsLimits& limits, const Kernels& kernels,
                                                 int32_t threads);
 
+  Status adopt(Weights& weights) override;
   void begin_step(const Batch& batch) override;
   void embed(const Matrix& embed, Communicator& communicator) override;
   void norm_qkv(const float* norm, const Matrix& qkv) override;
@@ -76,6 +77,7 @@ class CpuOps : public Ops {
   // Points the buffers into `base`; with a null base only counts the bytes.
   size_t carve(std::byte* base);
   void touch(std::span<std::byte> memory);
+  void pack(const Matrix& matrix);
 
   int64_t q_width() const { return int64_t{shard_.num_heads} * config_.head_dim; }
   int64_t kv_width() const { return int64_t{shard_.num_kv_heads} * config_.head_dim; }

@@ -10,5 +10,4 @@ int64_t rows_an_item(int64_t rows, int32_t threads) {
   return std::clamp<int64_t>((share + 7) / 8 * 8, 8, kRowBlock);
 }
 
-
 }  // namespace m2

@@ -43,7 +43,13 @@ struct AttendChunk {
 struct Kernels {
   const char* name;
 
-  // out[t * out_stride + row - row_begin] = w[row] · x[t], rows [row_begin, row_end), t < tokens.
+  // What the inputs of matmul carry as a factor (a power of two), and silu_multiply gives its
+  // result.
+  float input_scale;
+  // Brings a row of FP8 weights into the order that matmul wants, once; null: they stay as stored.
+  void (*pack_row)(uint8_t* row, int64_t columns);
+  // out[t * out_stride + row - row_begin] = w[row] · x[t] / input_scale,
+  // rows [row_begin, row_end), t < tokens.
   // scratch: matmul_scratch(w.columns) floats.
   void (*matmul)(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
                  int64_t tokens, float* out, int64_t out_stride, float* scratch);
@@ -52,7 +58,7 @@ struct Kernels {
   void (*scale)(const float* x, float factor, const float* weight, int64_t n, float* out);
   // y += a * x
   void (*add_scaled)(float a, const float* x, int64_t n, float* y);
-  // out = silu(gate) * up
+  // out = silu(gate) * up * input_scale
   void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* out);
   void (*attend)(const AttendChunk& chunk);
   // out[i] = exp(x[i] - largest); returns the sum
@@ -60,7 +66,9 @@ struct Kernels {
 };
 
 // Floats of scratch that a matmul over `columns` wants.
-constexpr int64_t matmul_scratch(int64_t columns) { return 8 * columns + 64 * kTokenBlock; }
+constexpr int64_t matmul_scratch(int64_t columns) {
+  return (columns > 2048 ? columns : 2048) + 64 * kTokenBlock;
+}
 // Rows to give one item of work, so that `threads` share `rows` evenly: whole groups of 8.
 int64_t rows_an_item(int64_t rows, int32_t threads);
 

@@ -99,6 +99,8 @@ double exponentials(const float* x, float largest, int64_t n, float* out) {
 
 const Kernels& plain_kernels() {
   static constexpr Kernels kernels{.name = "plain",
+                                   .input_scale = 1.0f,
+                                   .pack_row = nullptr,
                                    .matmul = matmul,
                                    .sum_of_squares = sum_of_squares,
                                    .scale = scale,

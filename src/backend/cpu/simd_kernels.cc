@@ -1,11 +1,16 @@
 // The kernels for the instruction set at hand: this file is compiled once a target (AVX2, AVX-512,
 // NEON, …) and the best one is chosen when the program starts.
 //
-// One order of addition for every path, which batch-invariance rests on: lane i of an accumulator
-// takes columns i, i + N, i + 2N, … of one dot product, one after another; four accumulators are
-// then reduced by sum_lanes(), always the same tree. How many rows and tokens share a pass changes
-// nothing of that. FP8 weights are widened to the fp32 product of value and scale first, in
-// registers for a few tokens, into a panel in the first-level cache for more.
+// One order of addition for every path, which batch-invariance rests on. A row's columns are cut
+// into runs, up to where the scale changes or to a multiple of kRunColumns. Within a run, lane i of
+// an accumulator takes columns i, i + N, i + 2N, … one after another; the run's sums, times its
+// factor, are added to those of the runs before it; at the end sum_lanes() adds the lanes, always
+// by the same tree. How many rows and tokens share a pass changes nothing of that. Weights are
+// widened to fp32 in registers for a few tokens, into a panel in the first-level cache for more.
+//
+// Inputs carry the factor kInputScale, so that FP8 values, widened to 2^-120 of what they are (that
+// takes no more than shifts and a mask), do not drive sums into the subnormal range; the factors of
+// the runs undo both.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backend/cpu/simd_kernels.cc"
 // Old x86 machines take the baseline; scalable vectors would need another reduction.
@@ -35,11 +40,9 @@ using V = hn::Vec<F>;
 constexpr F kF;
 constexpr size_t kN = hn::MaxLanes(F());
 
-// Columns of a panel of widened weights: 4 rows of it and 3 tokens' columns fit the L1 cache.
-constexpr int64_t kPanelColumns = 512;
-constexpr int kPanelRows = 4;
-// Up to so many tokens weights are widened in registers, every time they are used.
-constexpr int64_t kFewTokens = 3;
+constexpr int64_t kRunColumns = 512;
+constexpr int kPanelRows = 4;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
+constexpr float kInputScale = 0x1p64f;
 
 // The sum of all 128-bit blocks of a vector.
 template <class D>
@@ -64,76 +67,124 @@ HWY_INLINE float sum_lanes(V a) {
   return hn::GetLane(sum_lanes(a, zero, zero, zero));
 }
 
-// How a type of weights becomes fp32, kN at a time. `factor` comes from tile_factor().
+// How a type of weights becomes fp32: kGroup columns, the vectors in order, given to use(j,
+// vector).
 struct F8Weights {
   using Stored = uint8_t;
-  // e4m3's exponent and mantissa, moved to where fp32 keeps them, are the value times 2^-120,
-  // subnormals too; the missing power goes into the scale.
-  static float tile_factor(const Matrix& w, int64_t row, int64_t column) {
-    return w.scales[row / kScaleTile * scale_tiles(w.columns) + column / kScaleTile] * 0x1p120f;
+  // Packed (pack_row() below): 32-bit lane l of a group holds columns l, l + N, l + 2N and l + 3N.
+  static constexpr int64_t kGroup = 4 * kN;
+  static float scale(const Matrix& w, int64_t row, int64_t column) {
+    return w.scales[row / kScaleTile * scale_tiles(w.columns) + column / kScaleTile];
   }
-  static HWY_INLINE V widen(const Stored* p, V factor) {
+  static constexpr float kFactor = 0x1p120f / kInputScale;
+
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
     const hn::RebindToSigned<F> d32;
-    const hn::Rebind<int8_t, F> d8;
-    const auto bytes = hn::LoadU(d8, reinterpret_cast<const int8_t*>(p));
-    const auto shifted = hn::ShiftLeft<20>(hn::PromoteTo(d32, bytes));
-    // The sign came with the extension; bits between it and the exponent go.
-    const auto bits = hn::And(shifted, hn::Set(d32, static_cast<int32_t>(0x87f00000u)));
-    return hn::Mul(hn::BitCast(kF, bits), factor);
+    const auto group = hn::LoadU(d32, reinterpret_cast<const int32_t*>(p));
+    use(0, value(hn::ShiftLeft<24>(group)));
+    use(1, value(hn::ShiftLeft<16>(group)));
+    use(2, value(hn::ShiftLeft<8>(group)));
+    use(3, value(group));
+  }
+
+ private:
+  // The e4m3 code in the upper byte, its exponent and mantissa moved to where fp32 keeps them.
+  template <class Lanes>
+  static HWY_INLINE V value(Lanes code) {
+    const hn::RebindToSigned<F> d32;
+    const auto mask = hn::Set(d32, static_cast<int32_t>(0x87f00000u));
+    return hn::BitCast(kF, hn::And(hn::ShiftRight<4>(code), mask));
   }
 };
 
 struct Bf16Weights {
   using Stored = uint16_t;
-  static float tile_factor(const Matrix&, int64_t, int64_t) { return 1.0f; }
-  static HWY_INLINE V widen(const Stored* p, V) {
+  static constexpr int64_t kGroup = kN;
+  static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
+  static constexpr float kFactor = 1 / kInputScale;
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
     const hn::RebindToUnsigned<F> d32;
     const hn::Rebind<uint16_t, F> d16;
-    return hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p))));
+    use(0, hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p)))));
   }
 };
 
 struct F32Weights {
   using Stored = float;
-  static float tile_factor(const Matrix&, int64_t, int64_t) { return 1.0f; }
-  static HWY_INLINE V widen(const Stored* p, V) { return hn::LoadU(kF, p); }
+  static constexpr int64_t kGroup = kN;
+  static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
+  static constexpr float kFactor = 1 / kInputScale;
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+    use(0, hn::LoadU(kF, p));
+  }
 };
 
-// kRows rows of one scale tile times kTokens tokens, widened in registers.
+// Columns [begin, end) of rows of one tile that have one scale.
+struct Run {
+  int64_t begin, end;
+  float factor;
+};
+
+template <class W>
+HWY_INLINE Run run_at(const Matrix& w, int64_t row, int64_t begin) {
+  const float scale = W::scale(w, row, begin);
+  const int64_t limit = HWY_MIN(w.columns, (begin / kRunColumns + 1) * kRunColumns);
+  int64_t end = HWY_MIN(limit, begin + kScaleTile);
+  while (end < limit && W::scale(w, row, end) == scale) end = HWY_MIN(limit, end + kScaleTile);
+  return {begin, end, scale * W::kFactor};
+}
+
+template <class W>
+HWY_INLINE const typename W::Stored* row_at(const Matrix& w, int64_t row) {
+  return static_cast<const typename W::Stored*>(w.data) + row * w.columns;
+}
+
+// kRows rows of one tile times kTokens tokens, widened in registers.
 template <class W, int kRows, int kTokens>
 HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, float* out,
                            int64_t out_stride) {
-  const auto* first = static_cast<const typename W::Stored*>(w.data) + row * w.columns;
-  V sums[kRows][kTokens];
-  for (auto& of_row : sums) {
-    for (V& sum : of_row) sum = hn::Zero(kF);
+  const auto* first = row_at<W>(w, row);
+  V totals[kRows][kTokens];
+  for (auto& of_row : totals) {
+    for (V& total : of_row) total = hn::Zero(kF);
   }
-  for (int64_t tile = 0; tile < w.columns; tile += kScaleTile) {
-    const V factor = hn::Set(kF, W::tile_factor(w, row, tile));
-    // The same columns of the rows that come next: far enough ahead for memory, near enough for L2.
-    for (int r = 0; r < kRows; ++r) {
-      __builtin_prefetch(first + (r + kRows) * w.columns + tile);
+  for (int64_t column = 0; column < w.columns;) {
+    const Run run = run_at<W>(w, row, column);
+    V sums[kRows][kTokens];
+    for (auto& of_row : sums) {
+      for (V& sum : of_row) sum = hn::Zero(kF);
     }
-    const int64_t end = HWY_MIN(w.columns, tile + kScaleTile);
-    for (int64_t i = tile; i < end; i += kN) {
-      V in[kTokens];
-      for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + i);
+    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
       for (int r = 0; r < kRows; ++r) {
-        const V weights = W::widen(first + r * w.columns + i, factor);
-        for (int t = 0; t < kTokens; ++t) sums[r][t] = hn::MulAdd(weights, in[t], sums[r][t]);
+        const auto* p = first + r * w.columns + i;
+        // The rows that come next: far enough ahead for memory, near enough for the L2 cache.
+        if (i % (64 / sizeof(*p)) == 0) __builtin_prefetch(p + kRows * w.columns);
+        W::widen(p, [&](int64_t j, V weights) HWY_ATTR {
+          for (int t = 0; t < kTokens; ++t) {
+            sums[r][t] = hn::MulAdd(weights, hn::LoadU(kF, x[t] + i + j * kN), sums[r][t]);
+          }
+        });
       }
     }
+    const V factor = hn::Set(kF, run.factor);
+    for (int r = 0; r < kRows; ++r) {
+      for (int t = 0; t < kTokens; ++t) totals[r][t] = hn::MulAdd(sums[r][t], factor, totals[r][t]);
+    }
+    column = run.end;
   }
   const hn::CappedTag<float, 4> four;
   for (int t = 0; t < kTokens; ++t) {
+    float* to = out + t * out_stride;
     if constexpr (kRows % 4 == 0) {
       for (int r = 0; r < kRows; r += 4) {
-        const auto four_sums =
-            sum_lanes(sums[r][t], sums[r + 1][t], sums[r + 2][t], sums[r + 3][t]);
-        hn::StoreU(four_sums, four, out + t * out_stride + r);
+        hn::StoreU(sum_lanes(totals[r][t], totals[r + 1][t], totals[r + 2][t], totals[r + 3][t]),
+                   four, to + r);
       }
     } else {
-      for (int r = 0; r < kRows; ++r) out[t * out_stride + r] = sum_lanes(sums[r][t]);
+      for (int r = 0; r < kRows; ++r) to[r] = sum_lanes(totals[r][t]);
     }
   }
 }
@@ -158,84 +209,74 @@ void few_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const f
   }
 }
 
-// panel[r][i] = widened weights of columns [begin, end) of kPanelRows rows of one tile of scales.
+// panel[r][i] = widened weights of a run of kPanelRows rows.
 template <class W>
-HWY_INLINE void fill_panel(const Matrix& w, int64_t row, int64_t begin, int64_t end, float* panel) {
-  for (int64_t tile = begin; tile < end; tile += kScaleTile) {
-    const V factor = hn::Set(kF, W::tile_factor(w, row, tile));
-    const int64_t tile_end = HWY_MIN(end, tile + kScaleTile);
-    for (int r = 0; r < kPanelRows; ++r) {
-      const auto* from = static_cast<const typename W::Stored*>(w.data) + (row + r) * w.columns;
-      for (int64_t i = tile; i < tile_end; i += kN) {
-        hn::StoreU(W::widen(from + i, factor), kF, panel + r * kPanelColumns + i - begin);
-      }
+HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Run& run, float* panel) {
+  for (int r = 0; r < kPanelRows; ++r) {
+    const auto* from = row_at<W>(w, row + r);
+    float* to = panel + r * kRunColumns - run.begin;
+    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
+      W::widen(from + i,
+               [&](int64_t j, V weights) HWY_ATTR { hn::StoreU(weights, kF, to + i + j * kN); });
     }
   }
 }
 
-// sums[t][r] (of the columns before) += the panel times kTokens tokens.
+// One run for kTokens tokens; totals of the runs before are kept in `carried` [token, row, lane].
 template <int kTokens>
-HWY_INLINE void panel_tokens(const float* panel, int64_t columns, const float* const* x,
-                             int64_t offset, V (&sums)[kTokens][kPanelRows]) {
+HWY_INLINE void panel_step(const float* panel, const Run& run, bool last, const float* const* x,
+                           float* carried, float* out, int64_t out_stride) {
+  V sums[kTokens][kPanelRows];
+  for (auto& of_token : sums) {
+    for (V& sum : of_token) sum = hn::Zero(kF);
+  }
+  const int64_t columns = run.end - run.begin;
   for (int64_t i = 0; i < columns; i += kN) {
     V weights[kPanelRows];
-    for (int r = 0; r < kPanelRows; ++r) weights[r] = hn::LoadU(kF, panel + r * kPanelColumns + i);
+    for (int r = 0; r < kPanelRows; ++r) weights[r] = hn::LoadU(kF, panel + r * kRunColumns + i);
     for (int t = 0; t < kTokens; ++t) {
-      const V in = hn::LoadU(kF, x[t] + offset + i);
+      const V in = hn::LoadU(kF, x[t] + run.begin + i);
       for (int r = 0; r < kPanelRows; ++r) sums[t][r] = hn::MulAdd(weights[r], in, sums[t][r]);
     }
   }
-}
-
-struct PanelPart {
-  const float* panel;
-  int64_t begin, end;  // columns
-  bool first, last;    // of the row's parts
-};
-
-// One part of the columns, for kTokens tokens; sums of the parts before are kept in `carried`.
-template <int kTokens>
-HWY_INLINE void panel_step(const PanelPart& part, const float* const* x, float* carried, float* out,
-                           int64_t out_stride) {
-  V sums[kTokens][kPanelRows];
+  const V factor = hn::Set(kF, run.factor);
+  const hn::CappedTag<float, 4> four;
   for (int t = 0; t < kTokens; ++t) {
+    float* totals = carried + t * kPanelRows * kN;
     for (int r = 0; r < kPanelRows; ++r) {
-      sums[t][r] = part.first ? hn::Zero(kF) : hn::LoadU(kF, carried + (t * kPanelRows + r) * kN);
+      const V before = run.begin == 0 ? hn::Zero(kF) : hn::LoadU(kF, totals + r * kN);
+      sums[t][r] = hn::MulAdd(sums[t][r], factor, before);
     }
-  }
-  panel_tokens<kTokens>(part.panel, part.end - part.begin, x, part.begin, sums);
-  for (int t = 0; t < kTokens; ++t) {
-    if (part.last) {
-      const hn::CappedTag<float, 4> four;
+    if (last) {
       hn::StoreU(sum_lanes(sums[t][0], sums[t][1], sums[t][2], sums[t][3]), four,
                  out + t * out_stride);
-      continue;
-    }
-    for (int r = 0; r < kPanelRows; ++r) {
-      hn::StoreU(sums[t][r], kF, carried + (t * kPanelRows + r) * kN);
+    } else {
+      for (int r = 0; r < kPanelRows; ++r) hn::StoreU(sums[t][r], kF, totals + r * kN);
     }
   }
 }
 
-// kPanelRows rows of one scale tile times many tokens.
+// kPanelRows rows of one tile times many tokens.
 template <class W>
 void many_tokens(const Matrix& w, int64_t row, const float* const* x, int64_t tokens, float* out,
                  int64_t out_stride, float* scratch) {
   float* panel = scratch;
-  float* carried = scratch + kPanelRows * kPanelColumns;  // [tokens, kPanelRows, kN]
-  for (int64_t begin = 0; begin < w.columns; begin += kPanelColumns) {
-    const int64_t end = HWY_MIN(w.columns, begin + kPanelColumns);
-    fill_panel<W>(w, row, begin, end, panel);
-    const PanelPart part{panel, begin, end, begin == 0, end == w.columns};
+  float* carried = scratch + kPanelRows * kRunColumns;
+  for (int64_t column = 0; column < w.columns;) {
+    const Run run = run_at<W>(w, row, column);
+    const bool last = run.end == w.columns;
+    fill_panel<W>(w, row, run, panel);
     int64_t t = 0;
     const auto step = [&](auto count) HWY_ATTR {
-      panel_step<count()>(part, x + t, carried + t * kPanelRows * kN, out + t * out_stride,
-                          out_stride);
+      panel_step<count()>(panel, run, last, x + t, carried + t * kPanelRows * kN,
+                          out + t * out_stride, out_stride);
       t += count();
     };
-    while (t + 3 <= tokens) step(std::integral_constant<int, 3>());
-    if (t + 2 == tokens) step(std::integral_constant<int, 2>());
-    if (t + 1 == tokens) step(std::integral_constant<int, 1>());
+    // Threes, and no single one at the end of several: it would wait for its own sums.
+    while (tokens - t >= 5 || tokens - t == 3) step(std::integral_constant<int, 3>());
+    while (tokens - t >= 2) step(std::integral_constant<int, 2>());
+    if (tokens - t == 1) step(std::integral_constant<int, 1>());
+    column = run.end;
   }
 }
 
@@ -264,8 +305,10 @@ void matmul_of(const Matrix& w, int64_t row_begin, int64_t row_end, const float*
       return few_tokens_all<W, 8, 1>(w, row_begin, row_end, x, out, out_stride);
     case 2:
       return few_tokens_all<W, 4, 2>(w, row_begin, row_end, x, out, out_stride);
-    case kFewTokens:
+    case 3:
       return few_tokens_all<W, 4, 3>(w, row_begin, row_end, x, out, out_stride);
+    case 4:
+      return few_tokens_all<W, 2, 4>(w, row_begin, row_end, x, out, out_stride);
     default:
       return many_tokens_all<W>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
   }
@@ -280,6 +323,16 @@ void matmul(const Matrix& w, int64_t row_begin, int64_t row_end, const float* co
       return matmul_of<Bf16Weights>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
     default:
       return matmul_of<F8Weights>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+  }
+}
+
+// Brings a row of FP8 weights into the order that F8Weights::widen() takes.
+void pack_row(uint8_t* row, int64_t columns) {
+  constexpr int64_t kGroup = F8Weights::kGroup;
+  uint8_t group[kGroup];
+  for (int64_t begin = 0; begin < columns; begin += kGroup) {
+    std::copy_n(row + begin, kGroup, group);
+    for (int64_t i = 0; i < kGroup; ++i) row[begin + i] = group[i / 4 + i % 4 * kN];
   }
 }
 
@@ -333,7 +386,8 @@ void silu_multiply(const float* gate, const float* up, int64_t n, float* out) {
   for_vectors(n, [&](int64_t i, size_t count) HWY_ATTR {
     const V g = load(gate + i, count);
     const V silu = hn::Div(g, hn::Add(one, hn::Exp(kF, hn::Min(hn::Neg(g), largest))));
-    store(hn::Mul(silu, load(up + i, count)), out + i, count);
+    const V value = hn::Mul(silu, load(up + i, count));
+    store(hn::Mul(value, hn::Set(kF, kInputScale)), out + i, count);
   });
 }
 
@@ -455,28 +509,29 @@ HWY_INLINE void weigh_values(const AttendChunk& c, int32_t query) {
   }
 }
 
-template <class Three, class One>
-HWY_INLINE void by_threes(int32_t count, const Three& three, const One& one) {
+// call(first, count) for queries in threes, then what is left.
+template <class Call>
+HWY_INLINE void by_threes(int32_t count, const Call& call) {
   int32_t i = 0;
-  for (; i + 3 <= count; i += 3) three(i);
-  for (; i < count; ++i) one(i);
+  for (; i + 3 <= count; i += 3) call(i, std::integral_constant<int, 3>());
+  if (count - i == 2) call(i, std::integral_constant<int, 2>());
+  if (count - i == 1) call(i, std::integral_constant<int, 1>());
 }
 
 void attend(const AttendChunk& c) {
   const int32_t num_keys = *std::max_element(c.visible, c.visible + c.num_queries);
   for (int32_t j = 0; j < num_keys; j += 4) {
-    by_threes(
-        c.num_queries, [&](int32_t q) HWY_ATTR { score_keys<3>(c, q, j, num_keys); },
-        [&](int32_t q) HWY_ATTR { score_keys<1>(c, q, j, num_keys); });
+    by_threes(c.num_queries,
+              [&](int32_t q, auto count) HWY_ATTR { score_keys<count()>(c, q, j, num_keys); });
   }
   for (int32_t q = 0; q < c.num_queries; ++q) soften(c, q);
-  by_threes(
-      c.num_queries, [&](int32_t q) HWY_ATTR { weigh_values<3>(c, q); },
-      [&](int32_t q) HWY_ATTR { weigh_values<1>(c, q); });
+  by_threes(c.num_queries, [&](int32_t q, auto count) HWY_ATTR { weigh_values<count()>(c, q); });
 }
 
 const Kernels* table() {
   static const Kernels kernels{.name = hwy::TargetName(HWY_TARGET),
+                               .input_scale = kInputScale,
+                               .pack_row = pack_row,
                                .matmul = matmul,
                                .sum_of_squares = sum_of_squares,
                                .scale = scale,

@@ -33,6 +33,13 @@ inline Model dummy_model(const ModelConfig& config, uint64_t seed) {
   return model;
 }
 
+inline Model copy_of(const Model& model) {
+  Model copy{model.config, model.shard, HostMemory(model.memory.bytes()), {}};
+  std::copy_n(model.memory.data(), model.memory.bytes(), copy.memory.data());
+  copy.weights = weights_at(copy.config, copy.shard, copy.memory.data());
+  return copy;
+}
+
 inline Result<Model> load_model(const std::string& folder) {
   Model model;
   M2_ASSIGN(model.config, load_config(folder));
@@ -83,10 +90,18 @@ struct Piece {
 
 using Logits = std::vector<float>;  // [vocab] of one position
 
+// A model on some ops, with weights of its own: the ops may rewrite them.
 class Runner {
  public:
-  Runner(const Model& model, Ops& ops)
-      : model_(model), ops_(ops), forward_(model.weights, ops, self_) {}
+  Runner(const Model& model, std::unique_ptr<Ops> ops)
+      : model_(copy_of(model)), ops_(std::move(ops)), forward_(model_.weights, *ops_, self_) {
+    (void)ops_->adopt(model_.weights);
+  }
+  // On the CPU ops.
+  Runner(const Model& model, const OpsLimits& limits, const Kernels& kernels = fast_kernels(),
+         int32_t threads = 2)
+      : Runner(model,
+               std::move(*CpuOps::create(model.config, model.shard, limits, kernels, threads))) {}
 
   // One step; the logits of all its tokens, in order.
   std::vector<Logits> step(const std::vector<Piece>& pieces) {
@@ -100,9 +115,9 @@ class Runner {
     forward_.run({tokens, rows});
     std::vector<SampleRequest> requests(tokens.size());
     for (size_t i = 0; i < requests.size(); ++i) requests[i].token_index = static_cast<int32_t>(i);
-    ops_.head(requests, model_.weights.final_norm, model_.weights.lm_head);
+    ops_->head(requests, model_.weights.final_norm, model_.weights.lm_head);
     Logits all(tokens.size() * model_.config.vocab_size);
-    (void)ops_.read_logits(all);
+    (void)ops_->read_logits(all);
     std::vector<Logits> result;
     for (size_t i = 0; i < tokens.size(); ++i) {
       const auto begin = all.begin() + i * model_.config.vocab_size;
@@ -127,19 +142,14 @@ class Runner {
   }
 
   Forward& forward() { return forward_; }
+  Ops& ops() { return *ops_; }
 
  private:
-  const Model& model_;
-  Ops& ops_;
+  Model model_;
+  std::unique_ptr<Ops> ops_;
   SelfCommunicator self_;
   Forward forward_;
 };
-
-inline std::unique_ptr<CpuOps> cpu_ops(const Model& model, const OpsLimits& limits,
-                                       const Kernels& kernels = fast_kernels(),
-                                       int32_t threads = 2) {
-  return std::move(*CpuOps::create(model.config, model.shard, limits, kernels, threads));
-}
 
 // Repeatable ids within the vocabulary.
 inline std::vector<int32_t> some_tokens(int32_t count, int32_t vocab, uint32_t seed) {

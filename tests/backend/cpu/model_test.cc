@@ -43,11 +43,11 @@ TEST_P(AgainstReference, LogitsAgree) {
   config.num_layers = GetParam().layers;
   const Model model = dummy_model(config, 3);
   const OpsLimits limits = small_limits(config);
-  const auto ops = cpu_ops(model, limits, GetParam().kernels());
-  ReferenceOps reference(config, limits);
+  Runner cpu(model, limits, GetParam().kernels());
+  Runner reference(model, std::make_unique<ReferenceOps>(config, limits));
   const auto tokens = some_tokens(45, config.vocab_size, 1);
-  const auto ours = Runner(model, *ops).sequence(tokens, 1000);
-  const auto theirs = Runner(model, reference).sequence(tokens, 1000);
+  const auto ours = cpu.sequence(tokens, 1000);
+  const auto theirs = reference.sequence(tokens, 1000);
   EXPECT_LT(largest_difference(ours, theirs), 2e-5);
 }
 
@@ -65,8 +65,7 @@ class Invariance : public ::testing::Test {
   const ModelConfig config_ = small_config();
   const Model model_ = dummy_model(config_, 5);
   const OpsLimits limits_ = small_limits(config_);
-  const std::unique_ptr<CpuOps> ops_ = cpu_ops(model_, limits_);
-  Runner runner_{model_, *ops_};
+  Runner runner_{model_, limits_};
 };
 
 TEST_F(Invariance, ChunkedPromptEqualsWhole) {
@@ -84,16 +83,15 @@ TEST_F(Invariance, OtherBlocksGiveTheSame) {
   EXPECT_EQ(runner_.sequence(tokens, 33, 100), whole);
   OpsLimits limits = limits_;
   limits.block_tokens = 64;
-  const auto ops = cpu_ops(model_, limits);
-  EXPECT_EQ(Runner(model_, *ops).sequence(tokens, 33, 0, 64), whole);
+  EXPECT_EQ(Runner(model_, limits).sequence(tokens, 33, 0, 64), whole);
 }
 
 TEST_F(Invariance, ThreadsDoNotMatter) {
   const auto tokens = some_tokens(70, config_.vocab_size, 4);
   const auto whole = runner_.sequence(tokens, 1000);
   for (int32_t threads : {1, 3, 5}) {
-    const auto ops = cpu_ops(model_, limits_, fast_kernels(), threads);
-    EXPECT_EQ(Runner(model_, *ops).sequence(tokens, 1000), whole) << threads << " threads";
+    Runner runner(model_, limits_, fast_kernels(), threads);
+    EXPECT_EQ(runner.sequence(tokens, 1000), whole) << threads << " threads";
   }
 }
 
@@ -141,7 +139,7 @@ TEST_F(Invariance, LastTokenStandsForItself) {
   request.temperature = 0;
   runner_.forward().sample({&request, 1});
   SampleOutput output;
-  ASSERT_TRUE(ops_->collect(output));
+  ASSERT_TRUE(runner_.ops().collect(output));
   const int32_t drawn = output.rows[0].token;
   const auto by_device = runner_.step({{{kLastToken}, 20, blocks, 7}});
   const auto by_value = runner_.step({{{drawn}, 20, blocks, 7}});

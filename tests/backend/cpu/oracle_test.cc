@@ -16,6 +16,8 @@ namespace m2::test {
 namespace {
 
 constexpr double kTolerance = 1e-3;  // of the position's standard deviation
+// Two experts nearer to each other than this are a matter of rounding, to the golden's maker too.
+constexpr double kRouterTie = 1e-6;
 
 struct Position {
   std::vector<int32_t> top_ids;
@@ -87,36 +89,47 @@ Golden read_golden(const std::string& name) {
   return golden;
 }
 
+struct Place {
+  size_t prompt, position;
+};
+
 struct Comparison {
   int64_t positions = 0;
-  int64_t other_top = 0;  // positions whose best token is another
-  double largest = 0;     // difference of a logit, in standard deviations
+  int64_t other_top = 0;    // positions whose best token is another
+  double largest = 0;       // difference of a logit, in standard deviations
+  std::vector<Place> over;  // positions past the tolerance
   bool good() const { return other_top == 0 && largest <= kTolerance; }
 };
 
-void compare(const Golden& golden, const Prompt& prompt, const std::vector<Logits>& logits,
+// The largest difference of a logit that the golden file has, in standard deviations.
+double difference(const Golden& golden, const Position& want, const Logits& logits) {
+  double largest = 0;
+  const auto note = [&](int32_t id, float value) {
+    largest = std::max(largest, std::abs(double{logits[id]} - value) / want.deviation);
+  };
+  for (size_t i = 0; i < want.top.size(); ++i) note(want.top_ids[i], want.top[i]);
+  for (size_t i = 0; i < want.columns.size(); ++i) note(golden.columns[i], want.columns[i]);
+  return largest;
+}
+
+void compare(const Golden& golden, size_t index, const std::vector<Logits>& logits,
              Comparison& result) {
+  const Prompt& prompt = golden.prompts[index];
   ASSERT_EQ(logits.size(), prompt.positions.size());
   for (size_t t = 0; t < logits.size(); ++t) {
-    const Position& want = prompt.positions[t];
-    const auto note = [&](int32_t id, float value) {
-      result.largest =
-          std::max(result.largest, std::abs(double{logits[t][id]} - value) / want.deviation);
-    };
     const auto best = std::max_element(logits[t].begin(), logits[t].end()) - logits[t].begin();
-    if (best != want.top_ids[0]) ++result.other_top;
-    for (size_t i = 0; i < want.top.size(); ++i) note(want.top_ids[i], want.top[i]);
-    for (size_t i = 0; i < want.columns.size(); ++i) note(golden.columns[i], want.columns[i]);
+    if (best != prompt.positions[t].top_ids[0]) ++result.other_top;
+    const double found = difference(golden, prompt.positions[t], logits[t]);
+    result.largest = std::max(result.largest, found);
+    if (found > kTolerance) result.over.push_back({index, t});
     ++result.positions;
   }
 }
 
-Comparison compare_all(const Golden& golden, const Model& model, Ops& ops, size_t prompts = 1000) {
-  Runner runner(model, ops);
+Comparison compare_all(const Golden& golden, Runner& runner, size_t prompts) {
   Comparison result;
   for (size_t i = 0; i < std::min(prompts, golden.prompts.size()); ++i) {
-    const Prompt& prompt = golden.prompts[i];
-    compare(golden, prompt, runner.sequence(prompt.tokens, 128), result);
+    compare(golden, i, runner.sequence(golden.prompts[i].tokens, 128), result);
   }
   return result;
 }
@@ -127,6 +140,20 @@ OpsLimits limits_for(const ModelConfig& config, const Golden& golden) {
   for (const Prompt& prompt : golden.prompts) longest = std::max(longest, prompt.tokens.size());
   limits.num_blocks = static_cast<int32_t>(longest / 16 + 1);
   return limits;
+}
+
+// A position past the tolerance is excused where two experts tie so nearly that rounding chooses
+// one: by the reference in double, which must then agree with us.
+void check_tie(const Golden& golden, const Model& model, const Place& place, Runner& ours) {
+  std::vector<int32_t> tokens = golden.prompts[place.prompt].tokens;
+  tokens.resize(place.position + 1);
+  auto ops = std::make_unique<ReferenceOps>(model.config, limits_for(model.config, golden));
+  const ReferenceOps& reference = *ops;
+  const Logits exact = Runner(model, std::move(ops)).sequence(tokens, 1000).back();
+  const Logits found = ours.sequence(tokens, 128).back();
+  EXPECT_LT(reference.router_margin(place.position), kRouterTie)
+      << "prompt " << place.prompt << ", position " << place.position;
+  for (size_t i = 0; i < exact.size(); ++i) EXPECT_NEAR(found[i], exact[i], 1e-3);
 }
 
 // Made anew by its script (numpy only) rather than kept: it is the same bytes everywhere.
@@ -154,12 +181,14 @@ void check_checkpoint(const std::string& folder, const std::string& name) {
   for (const Kernels* kernels : {&plain_kernels(), &fast_kernels()}) {
     // The plain kernels take seconds a prompt: a few of them show what they can.
     const size_t prompts = kernels == &plain_kernels() ? 3 : 1000;
-    const auto ops = cpu_ops(*model, limits_for(model->config, golden), *kernels);
-    const Comparison result = compare_all(golden, *model, *ops, prompts);
+    Runner runner(*model, limits_for(model->config, golden), *kernels);
+    const Comparison result = compare_all(golden, runner, prompts);
     EXPECT_EQ(result.other_top, 0) << kernels->name;
-    EXPECT_LE(result.largest, kTolerance) << kernels->name;
-    std::printf("%s, %s: %ld positions, largest difference %.2e standard deviations\n",
-                name.c_str(), kernels->name, long(result.positions), result.largest);
+    ASSERT_LE(result.over.size(), 3u) << kernels->name << ": largest " << result.largest;
+    for (const Place& place : result.over) check_tie(golden, *model, place, runner);
+    std::printf("%s, %s: %ld positions, largest difference %.2e standard deviations, %zu ties\n",
+                name.c_str(), kernels->name, long(result.positions), result.largest,
+                result.over.size());
   }
 }
 
@@ -179,13 +208,17 @@ struct Fault {
 class OracleNotices : public ::testing::TestWithParam<Fault> {};
 
 TEST_P(OracleNotices, Fault) {
-  const Golden golden = read_golden("random");
+  Golden golden = read_golden("random");
   const std::string folder = random_checkpoint();
   if (golden.prompts.empty() || folder.empty()) GTEST_SKIP() << "no random checkpoint or golden";
   const auto model = load_model(folder);
   ASSERT_TRUE(model) << model.error().message;
-  ReferenceOps ops(model->config, limits_for(model->config, golden), GetParam().faults);
-  const Comparison result = compare_all(golden, *model, ops, 2);
+  // What comes later does not change the first positions.
+  golden.prompts[0].tokens.resize(12);
+  golden.prompts[0].positions.resize(12);
+  const OpsLimits limits = limits_for(model->config, golden);
+  Runner runner(*model, std::make_unique<ReferenceOps>(model->config, limits, GetParam().faults));
+  const Comparison result = compare_all(golden, runner, 1);
   EXPECT_EQ(result.good(), GetParam().name == "None")
       << "largest difference " << result.largest << ", other top tokens " << result.other_top;
 }

@@ -27,14 +27,28 @@ void ReferenceOps::begin_step(const Batch& batch) {
   for (auto* rows : {&hidden_, &qkv_, &attended_, &normed_, &router_}) {
     rows->assign(batch.tokens.size(), {});
   }
+  margin_.assign(batch.tokens.size(), INFINITY);
+}
+
+const ReferenceOps::Vector& ReferenceOps::widened(const Matrix& w) const {
+  Vector& values = widened_[w.data];
+  if (values.empty()) {
+    for (int64_t row = 0; row < w.rows; ++row) {
+      for (int64_t i = 0; i < w.columns; ++i) {
+        values.push_back(weight_of(w, row, i, faults_.scale_twice));
+      }
+    }
+  }
+  return values;
 }
 
 ReferenceOps::Vector ReferenceOps::multiply(const Matrix& w, const Vector& x) const {
+  const double* weights = widened(w).data();
   Vector result(w.rows);
-  for (int64_t row = 0; row < w.rows; ++row) {
-    for (int64_t i = 0; i < w.columns; ++i) {
-      result[row] += weight_of(w, row, i, faults_.scale_twice) * x[i];
-    }
+  for (int64_t row = 0; row < w.rows; ++row, weights += w.columns) {
+    double sums[4] = {};  // apart, so that one addition need not wait for the last
+    for (int64_t i = 0; i < w.columns; ++i) sums[i % 4] += weights[i] * x[i];
+    result[row] = sums[0] + sums[1] + sums[2] + sums[3];
   }
   return result;
 }
@@ -155,7 +169,12 @@ void ReferenceOps::experts_add(const float* gate_bias, const Matrix& gate_up, co
     std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
       return score[a] + gate_bias[a] > score[b] + gate_bias[b];
     });
-    order.resize(config_.experts_per_token);
+    const auto choice = [&](size_t i) { return score[order[i]] + gate_bias[order[i]]; };
+    const size_t chosen = config_.experts_per_token;
+    if (chosen < order.size()) {
+      margin_[t] = std::min(margin_[t], choice(chosen - 1) - choice(chosen));
+    }
+    order.resize(chosen);
     double sum = 0;
     for (int32_t e : order) {
       if (faults_.bias_in_weight) score[e] += gate_bias[e];

@@ -27,6 +27,7 @@ class ReferenceOps final : public Ops {
   ReferenceOps(const ModelConfig& config, const OpsLimits& limits, const Faults& faults = {})
       : config_(config), limits_(limits), faults_(faults) {}
 
+  Status adopt(Weights&) override { return {}; }
   void begin_step(const Batch& batch) override;
   void embed(const Matrix& embed, Communicator&) override;
   void norm_qkv(const float* norm, const Matrix& qkv) override;
@@ -41,12 +42,17 @@ class ReferenceOps final : public Ops {
   Status collect(SampleOutput&) override { return {}; }
   Status read_logits(std::span<float> logits) override;
 
+  // How close a token of the last step was, in any layer, to taking another expert: the least gap
+  // between the last that was chosen and the next.
+  double router_margin(size_t token) const { return margin_[token]; }
+
  private:
   using Vector = std::vector<double>;
   struct KeyValue {
     Vector key, value;
   };
 
+  const Vector& widened(const Matrix& w) const;
   Vector multiply(const Matrix& w, const Vector& x) const;
   Vector norm(const Vector& x, const float* weight) const;
   void norm_heads(Vector& x, const float* weight) const;
@@ -58,6 +64,8 @@ class ReferenceOps final : public Ops {
   const Faults faults_;
   Batch batch_;
   std::vector<Vector> hidden_, qkv_, attended_, normed_, router_, logits_;
+  Vector margin_;
+  mutable std::map<const void*, Vector> widened_;  // by the matrix's memory
   // By layer, block and position within the block.
   std::map<std::pair<int32_t, int64_t>, KeyValue> cache_;
 };
