@@ -41,7 +41,8 @@ void OpenAiApi::queue(HttpRequest request, std::shared_ptr<HttpExchange> exchang
       std::make_shared<Job>(Job{std::move(request), std::move(exchange), service_.open_request()});
   const Status queued = service_.post([this, job, work] {
     if (job->exchange->gone()) return;
-    const Status done = (this->*work)(*job);
+    Status done = service_.ready();  // it may have waited for long
+    if (done) done = (this->*work)(*job);
     if (!done) job->exchange->reply(openai_error(done.error()));
   });
   if (!queued) job->exchange->reply(openai_error(queued.error()));

@@ -16,6 +16,7 @@ namespace m2 {
 namespace {
 
 constexpr auto kFlushTime = std::chrono::seconds(1);  // for replies that are on their way at stop()
+constexpr auto kStopTime = std::chrono::minutes(1);  // far more than ending the open requests takes
 constexpr auto kIdlePoll = std::chrono::milliseconds(5);
 
 Status check_options(const ServerOptions& options, const ServerText& text) {
@@ -126,8 +127,12 @@ void Server::Impl::stop() {
   }
   wake_.notify_all();
   if (stats_thread_.joinable()) stats_thread_.join();
+  // Open sessions end, and with them the last use of the engines; then the sockets; then what came
+  // through them between the two.
   service_->stop();
+  wait_idle(kStopTime);
   if (http_) http_->stop(kFlushTime);
+  wait_idle(kStopTime);
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

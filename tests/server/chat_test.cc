@@ -100,9 +100,9 @@ TEST_F(ChatTest, AStreamSaysWhatADocumentSays) {
   TestServer server;
   for (const std::string text :
        {"a thought</think>\n\nan answer", "only a thought", "</think>ünï 你好 🙂", "", kCall}) {
-    for (const std::string members : {std::string(kTools), std::string(R"("tools":[])"),
-                                      std::string(kTools) + R"(,"stream_interval":7)",
-                                      std::string(R"("include_reasoning":false)")}) {
+    for (const std::string& members : {std::string(kTools), std::string(R"("tools":[])"),
+                                       std::string(kTools) + R"(,"stream_interval":7)",
+                                       std::string(R"("include_reasoning":false)")}) {
       const json::Value whole = parsed(server.chat(ask_for(text, members)).body);
       const RawReply stream = server.chat(
           ask_for(text, members + R"(,"stream":true,"stream_options":{"include_usage":true})"));
@@ -210,7 +210,8 @@ TEST_F(ChatTest, LogprobsOfEveryToken) {
   std::string bytes;
   for (const json::Value& token : content.as_array()) {
     EXPECT_EQ(at(token, "top_logprobs").as_array().size(), 2u);
-    for (const json::Value& byte : at(token, "bytes").as_array()) {
+    const json::Value own_bytes = at(token, "bytes");
+    for (const json::Value& byte : own_bytes.as_array()) {
       bytes += static_cast<char>(byte.as_int());
     }
   }

@@ -90,14 +90,15 @@ TEST_F(CompletionsTest, EchoAndLogprobsScoreAText) {
   EXPECT_TRUE(at(logprobs, "token_logprobs.1").is_number());
   EXPECT_EQ(at(logprobs, "text_offset.0").as_int(), 0);
   std::string text;
-  for (const json::Value& token : at(logprobs, "tokens").as_array()) text += token.as_string();
+  const json::Value tokens = at(logprobs, "tokens");
+  for (const json::Value& token : tokens.as_array()) text += token.as_string();
   EXPECT_EQ(text, "reply:ab");
 }
 
 TEST_F(CompletionsTest, AStreamSaysWhatADocumentSays) {
-  for (const std::string members :
+  for (const auto& members :
        {R"("max_tokens":50)", R"("max_tokens":50,"echo":true,"logprobs":0)", R"("max_tokens":3)"}) {
-    const std::string body = R"({"prompt":"reply:ünï 你好 🙂 end",)" + members;
+    const std::string body = std::string(R"({"prompt":"reply:ünï 你好 🙂 end",)") + members;
     const json::Value whole = complete(body + "}");
     std::string text, finish;
     for (const std::string& event : events_of(
