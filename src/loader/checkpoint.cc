@@ -32,6 +32,7 @@ int32_t layer_of(std::string_view name) {
   return error == std::errc() && end != name.data() + name.size() && *end == '.' ? layer : -1;
 }
 
+// Tensors that may be there and are never read.
 bool is_ignored(std::string_view name, const ModelConfig& config) {
   const int32_t layer = layer_of(name);
   if (layer >= config.num_layers && layer - config.num_layers < config.num_mtp_layers) return true;
@@ -57,6 +58,7 @@ struct Expected {
   }
 };
 
+// model/shard.h knows names and shapes; what may stand in the file, and where scales do, is ours.
 std::vector<Expected> expected_tensors(const ModelConfig& config) {
   std::vector<Expected> all;
   for (TensorSlice& tensor : checkpoint_tensors(config)) {
@@ -82,6 +84,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder, const ModelConfig
   M2_ASSIGN(CheckpointIndex index, read_checkpoint_index(folder));
   Checkpoint checkpoint;
   checkpoint.config_ = config;
+  // Files first: one that is missing would otherwise show as hundreds of missing tensors.
   M2_TRY(checkpoint.open_files(folder, index.files));
   if (index.path.empty()) {
     for (const NamedTensor& tensor : checkpoint.files_[0].tensors()) {
@@ -99,6 +102,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder, const ModelConfig
   return checkpoint;
 }
 
+// Missing files are gathered; any other fault of a file ends the search, since it has its own text.
 Status Checkpoint::open_files(const std::string& folder, const std::vector<std::string>& names) {
   std::string absent;
   size_t absent_count = 0;
@@ -161,6 +165,7 @@ Status Checkpoint::read_slice(const TensorSlice& slice, std::byte* data, float* 
 
 Result<TensorView> Checkpoint::fetch(const std::string& name) const {
   const auto found = tensors_.find(name);
+  // Every slice of every rank is of a tensor that check() has seen, so this is our own fault.
   M2_CHECK(found != tensors_.end(), "{} was not checked by open()", name);
   M2_TRY(files_[found->second.file].fetch(found->second.view));
   return found->second.view;

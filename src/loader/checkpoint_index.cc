@@ -10,6 +10,7 @@
 namespace m2 {
 namespace {
 
+// Each file is one mapping; the system allows 65,530 of them.
 constexpr size_t kMaxFiles = 4096;
 constexpr size_t kMaxFileNameBytes = 255;
 
@@ -45,6 +46,7 @@ Result<CheckpointIndex> parse_index(const std::string& path, const json::Value& 
       return invalid("model", "{}: names more than {} files", path, kMaxFiles);
     }
   }
+  // A map is sorted, so the files are opened, and errors named, in one order every time.
   for (auto& [name, place] : places) {
     place = index.files.size();
     index.files.push_back(name);

@@ -9,6 +9,7 @@
 namespace m2 {
 namespace {
 
+// Some converters store the scales in BF16; they widen exactly.
 float scale_at(const TensorView& table, int64_t index) {
   return table.dtype == DType::kF32 ? table.as<float>()[index]
                                     : bf16_to_float(table.as<bf16_t>()[index]);
@@ -42,6 +43,7 @@ Status copy_scales(const TensorSlice& slice, const TensorView& table, float* out
   for (int64_t i = 0; i < tile_rows; ++i) {
     const int64_t row = (slice.row_begin + kScaleTile * i) / kFp8BlockSize;
     for (int64_t j = 0; j < tile_columns; ++j) {
+      // The block that the tile lies in, by its place in the whole tensor, not in the slice.
       const int64_t column = (slice.column_begin + kScaleTile * j) / kFp8BlockSize;
       const float scale = scale_at(table, row * table.shape[1] + column);
       if (!std::isfinite(scale)) {

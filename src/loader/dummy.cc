@@ -25,6 +25,7 @@ constexpr uint64_t mix(uint64_t counter) {
 // One random stream a tensor: 64 bits at each index.
 class Stream {
  public:
+  // By name, not by order: a model with more layers keeps the values of the first ones.
   Stream(uint64_t seed, std::string_view name) : key_(mix(seed + 1)) {
     for (const char c : name) key_ = mix(key_ ^ static_cast<unsigned char>(c));
   }

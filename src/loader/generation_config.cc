@@ -61,6 +61,7 @@ Status read_eos(const json::Value& object, std::vector<int32_t>& out) {
 
 }  // namespace
 
+// Into a copy first: a file with one bad value changes nothing.
 Status apply_generation_config(const json::Value& value, GenerationConfig& config) {
   if (!value.is_object()) {
     return invalid("", "must be a JSON object, got {}", json::type_name(value));
@@ -87,6 +88,7 @@ Result<GenerationConfig> load_generation_config(const std::string& folder) {
   const std::string path = folder + "/generation_config.json";
   GenerationConfig config;
   struct stat status {};
+  // Only absence gives the defaults; a file that cannot be read is an error, not a silent default.
   if (::stat(path.c_str(), &status) != 0 && errno == ENOENT) return config;
   M2_ASSIGN(const json::Value value, read_json_file(path, {.max_bytes = 1u << 20}));
   if (auto applied = apply_generation_config(value, config); !applied) {

@@ -60,6 +60,7 @@ bool is_revision(std::string_view revision) {
   return true;
 }
 
+// Refs are files that anybody may have written: only what looks like a commit becomes a path.
 bool is_commit(std::string_view text) {
   return text.size() == 40 && std::all_of(text.begin(), text.end(), [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -83,6 +84,7 @@ std::string read_ref(const std::string& path) {
   return std::string(commit);
 }
 
+// Both parts of the id and the revision are checked by now: no path below leads out of `cache`.
 Result<std::string> find_in_cache(const ModelSource& source, const std::string& cache) {
   std::string name = "models--" + source.model;
   name.replace(name.find('/'), 1, "--");
@@ -105,6 +107,7 @@ Result<std::string> find_in_cache(const ModelSource& source, const std::string& 
     if (!is_commit(commit)) return invalid("revision", "{} does not hold a commit", ref);
   }
   const std::string snapshot = repository + "/snapshots/" + commit;
+  // A download that broke off may have left the folder alone.
   std::error_code error;
   if (!fs::exists(snapshot + "/config.json", error)) {
     return fail(ErrorKind::kNotFound, "model",
@@ -150,6 +153,7 @@ Result<std::string> find_model(const ModelSource& source, const HubEnvironment& 
   if (fs::exists(path, error)) {
     return invalid("model", "{} is a file: give the folder that holds config.json", path);
   }
+  // Not malformed: most often a mistyped path, so the message is that nothing was found.
   if (!is_repository_id(source.model)) {
     return fail(ErrorKind::kNotFound, "model",
                 "{} is not a folder, and no repository is named so (org/name)", source.model);

@@ -19,6 +19,7 @@ namespace {
 constexpr size_t kMaxNameBytes = 512;
 constexpr size_t kLengthBytes = 8;  // the header's length, little-endian, before the header
 
+// The format has more types; what no tensor of this family can be is refused with its name.
 std::optional<DType> dtype_of(std::string_view name) {
   for (DType type : {DType::kF32, DType::kBF16, DType::kF16, DType::kF8E4M3, DType::kI32,
                      DType::kI64, DType::kU8}) {
@@ -69,6 +70,7 @@ Result<uint64_t> read_size(const json::Value& value, std::string_view tensor, co
   return static_cast<uint64_t>(value.as_int());
 }
 
+// Fills rank and shape. After it, the product of the sizes and its bytes fit in a signed 64 bits.
 Status read_shape(const json::Value* shape, std::string_view name, TensorView& view) {
   if (!shape || !shape->is_array()) return invalid("shape", "{}: shape is missing", name);
   const json::Array& sizes = shape->as_array();
@@ -151,6 +153,7 @@ Status check_tiling(const std::vector<NamedTensor>& tensors, std::span<const std
   return {};
 }
 
+// The header's JSON. Its length is the first thing a hostile file lies about.
 Result<std::string_view> header_text(std::span<const std::byte> bytes) {
   if (bytes.size() < kLengthBytes) {
     return invalid("header", "{} bytes are no safetensors file", bytes.size());
@@ -196,6 +199,7 @@ Result<std::vector<NamedTensor>> parse_safetensors(std::span<const std::byte> by
 }
 
 Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
+  // Without O_NONBLOCK a pipe in the place of a file would hang the start.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) {
     return fail(errno == ENOENT ? ErrorKind::kNotFound : ErrorKind::kInvalidArgument, "model",
@@ -254,6 +258,7 @@ Status SafetensorsFile::fetch(const TensorView& view) const {
   const uintptr_t begin = address / page * page;
   const size_t length = address + view.bytes() - begin;
   if (::madvise(reinterpret_cast<void*>(begin), length, kPopulateRead) == 0) return {};
+  // EINVAL: a kernel that does not know the request. The copy will then read page by page.
   if (errno != EFAULT && errno != EIO && errno != EHWPOISON) return {};
   return fail(ErrorKind::kInternal, "model",
               "{} cannot be read at byte {}: it was cut short, or its disk fails", path_,

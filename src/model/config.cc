@@ -26,12 +26,14 @@ const Value* present(const Value& object, std::string_view key) {
   return value && !value->is_null() ? value : nullptr;
 }
 
+// A value as it stands in the file, short enough for a message.
 std::string shown(const Value& value) {
   std::string text = json::dump(value);
   if (text.size() > 80) text = text.substr(0, 77) + "...";
   return text;
 }
 
+// The bounds are far above any real model and far below where products of two sizes overflow.
 Result<int32_t> read_int(const Value& object, const char* key, int32_t least, int32_t most) {
   const Value* value = present(object, key);
   if (!value) return invalid(key, "{} is missing", key);
@@ -185,6 +187,8 @@ Status read_rope(const Value& config, ModelConfig& out) {
   return {};
 }
 
+// The family's own FP8 alone: one scale a 128x128 block of weights, activations quantised as they
+// come (or not at all), so that no scale of theirs is in the file.
 Status check_fp8(const Value& quantization) {
   const Value* format = present(quantization, "fmt");
   if (format && *format != Value("float8_e4m3fn") && *format != Value("e4m3")) {
@@ -205,6 +209,7 @@ Status check_fp8(const Value& quantization) {
   return {};
 }
 
+// Other formats hold other tensors: to go on would only give a list of missing ones.
 Result<WeightFormat> read_weight_format(const Value& config) {
   constexpr const char* kKnown = "fp8 with 128x128 blocks and unquantised bf16 are";
   // Where other tools put their settings: MLX, and older compressed-tensors.
@@ -234,6 +239,7 @@ Status check_divisible(const char* name, int64_t value, const char* by_name, int
   return invalid(name, "{} {} is not a multiple of {} {}", name, value, by_name, by);
 }
 
+// What the kernels cut by. A width that does not divide is a broken file, not another member.
 Status check_widths(const ModelConfig& config) {
   M2_TRY(check_divisible("num_attention_heads", config.num_heads, "num_key_value_heads",
                          config.num_kv_heads));
@@ -279,6 +285,7 @@ Result<ModelConfig> parse_config(const json::Value& value) {
   if (!value.is_object()) {
     return invalid("", "must be a JSON object, got {}", json::type_name(value));
   }
+  // In the order of what a reader can do about it: another model, another quantisation, a detail.
   M2_TRY(check_model_type(value));
   ModelConfig config;
   M2_ASSIGN(config.weight_format, read_weight_format(value));
