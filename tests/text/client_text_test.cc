@@ -2,6 +2,7 @@
 // stay those that the template speaks for a harmless text, and the prompt reads the same.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -201,7 +202,7 @@ TEST(ClientText, CuttingClientStringsFreesNothing) {
       "{{ m.content[:-1] }}{{ m.content|reverse }}{{ m.content|upper }}{% endfor %}",
       *tokenizer);
   for (const std::string text : {"\xF4\x80\x80\x83", "\xEF\xB7\x90\xF4\x80\x80\x83",
-                                  "\xEF\xB7\x90\xF3\xB0\x80\x85", "\xF3\xB0\x80\x85\xEF\xB7\x90"}) {
+                                 "\xEF\xB7\x90\xF3\xB0\x80\x85", "\xF3\xB0\x80\x85\xEF\xB7\x90"}) {
     json::Object message;
     message.set("role", "user");
     message.set("content", text);
