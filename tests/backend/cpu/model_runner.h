@@ -141,6 +141,27 @@ class Runner {
     return result;
   }
 
+  // The `count` tokens that follow a prompt, each the most likely one.
+  std::vector<int32_t> greedy(const std::vector<int32_t>& prompt, size_t count) {
+    std::vector<int32_t> reply, blocks, tokens = prompt;
+    for (int32_t i = 0; i < 64; ++i) blocks.push_back(i);
+    BatchRow row{0, 0, static_cast<int32_t>(prompt.size()), 0, blocks};
+    while (reply.size() < count) {
+      forward_.run({tokens, {&row, 1}});
+      SampleRequest request;
+      request.token_index = row.num_tokens - 1;
+      request.temperature = 0;
+      forward_.sample({&request, 1});
+      SampleOutput output;
+      (void)ops_->collect(output);
+      reply.push_back(output.rows.at(0).token);
+      row.context_tokens += row.num_tokens;
+      row.num_tokens = 1;
+      tokens = {kLastToken};
+    }
+    return reply;
+  }
+
   Forward& forward() { return forward_; }
   Ops& ops() { return *ops_; }
 

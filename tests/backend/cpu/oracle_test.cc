@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "json/json.h"
 #include "tests/backend/cpu/model_runner.h"
 #include "tests/backend/cpu/reference_ops.h"
 
@@ -190,6 +191,41 @@ void check_checkpoint(const std::string& folder, const std::string& name) {
                 name.c_str(), kernels->name, long(result.positions), result.largest,
                 result.over.size());
   }
+}
+
+// Greedy replies, token by token from the device's own last token. Where the reference's best two
+// were nearly equal on the way, another order of sums may choose otherwise.
+void check_replies(const std::string& folder, const std::string& name) {
+  std::ifstream file(source_path("tests/golden/logits/" + name + ".json"));
+  if (!file) GTEST_SKIP() << "tests/golden/logits/" << name << ".json is not there";
+  const auto golden = json::parse(std::string(std::istreambuf_iterator<char>(file), {}));
+  ASSERT_TRUE(golden) << golden.error().message;
+  const auto model = load_model(folder);
+  ASSERT_TRUE(model) << model.error().message;
+  Runner runner(*model, small_limits(model->config));
+  int compared = 0;
+  for (const json::Value& entry : golden->as_array()) {
+    const auto ids = [&](const char* key) {
+      std::vector<int32_t> list;
+      for (const json::Value& id : entry.find(key)->as_array()) {
+        list.push_back(static_cast<int32_t>(id.as_int()));
+      }
+      return list;
+    };
+    if (entry.find("smallest_gap")->as_double() < 1e-3) continue;
+    const auto reply = ids("reply_ids");
+    EXPECT_EQ(runner.greedy(ids("prompt_ids"), reply.size()), reply) << name;
+    ++compared;
+  }
+  EXPECT_GE(compared, 5) << "too few replies are far from a tie";
+}
+
+TEST(Oracle, PocketReplies) { check_replies(source_path("models/pocket"), "pocket"); }
+
+TEST(Oracle, RandomReplies) {
+  const std::string folder = random_checkpoint();
+  if (folder.empty()) GTEST_SKIP() << "random_checkpoint.py did not run: it needs numpy";
+  check_replies(folder, "random");
 }
 
 TEST(Oracle, PocketCheckpoint) { check_checkpoint(source_path("models/pocket"), "pocket"); }

@@ -1,0 +1,305 @@
+// Matrix products with weights in FP8, bf16 and fp32.
+//
+// One order of addition for every path, which batch-invariance rests on. A row's columns are cut
+// into runs, up to where the scale changes or to a multiple of kRunColumns. Within a run, lane i of
+// an accumulator takes columns i, i + N, i + 2N, … one after another; the run's sums, times its
+// factor, are added to those of the runs before it; at the end sum_lanes() adds the lanes, always
+// by the same tree. How many rows and tokens share a pass changes nothing of that. Weights are
+// widened to fp32 in registers for a few tokens, into a panel in the first-level cache for more.
+//
+// Inputs carry the factor kInputScale, so that FP8 values, widened to 2^-120 of what they are (that
+// takes no more than shifts and a mask), do not drive sums into the subnormal range; the factors of
+// the runs undo both.
+//
+// Compiled once a target, by simd_kernels.cc: hence this guard, which a target switches.
+#if defined(M2_BACKEND_CPU_SIMD_MATMUL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef M2_BACKEND_CPU_SIMD_MATMUL_H_
+#undef M2_BACKEND_CPU_SIMD_MATMUL_H_
+#else
+#define M2_BACKEND_CPU_SIMD_MATMUL_H_
+#endif
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd_lanes-inl.h"
+#include "base/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace m2 {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t kRunColumns = 512;
+constexpr int kPanelRows = 4;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
+
+// How a type of weights becomes fp32: kGroup columns, whose vectors go in order to use(j, vector).
+struct F8Weights {
+  using Stored = uint8_t;
+  // Packed (pack_row() below): 32-bit lane l of a group holds columns l, l + N, l + 2N and l + 3N.
+  static constexpr int64_t kGroup = 4 * kN;
+  static float scale(const Matrix& w, int64_t row, int64_t column) {
+    return w.scales[row / kScaleTile * scale_tiles(w.columns) + column / kScaleTile];
+  }
+  static constexpr float kFactor = 0x1p120f / kInputScale;
+
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+    const hn::RebindToSigned<F> d32;
+    const auto group = hn::LoadU(d32, reinterpret_cast<const int32_t*>(p));
+    use(0, value(hn::ShiftLeft<24>(group)));
+    use(1, value(hn::ShiftLeft<16>(group)));
+    use(2, value(hn::ShiftLeft<8>(group)));
+    use(3, value(group));
+  }
+
+ private:
+  // The e4m3 code in the upper byte, its exponent and mantissa moved to where fp32 keeps them.
+  template <class Lanes>
+  static HWY_INLINE V value(Lanes code) {
+    const hn::RebindToSigned<F> d32;
+    const auto mask = hn::Set(d32, static_cast<int32_t>(0x87f00000u));
+    return hn::BitCast(kF, hn::And(hn::ShiftRight<4>(code), mask));
+  }
+};
+
+struct Bf16Weights {
+  using Stored = uint16_t;
+  static constexpr int64_t kGroup = kN;
+  static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
+  static constexpr float kFactor = 1 / kInputScale;
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+    const hn::RebindToUnsigned<F> d32;
+    const hn::Rebind<uint16_t, F> d16;
+    use(0, hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p)))));
+  }
+};
+
+struct F32Weights {
+  using Stored = float;
+  static constexpr int64_t kGroup = kN;
+  static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
+  static constexpr float kFactor = 1 / kInputScale;
+  template <class Use>
+  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+    use(0, hn::LoadU(kF, p));
+  }
+};
+
+// Columns [begin, end) of rows of one tile that have one scale.
+struct Run {
+  int64_t begin, end;
+  float factor;
+};
+
+template <class W>
+HWY_INLINE Run run_at(const Matrix& w, int64_t row, int64_t begin) {
+  const float scale = W::scale(w, row, begin);
+  const int64_t limit = HWY_MIN(w.columns, (begin / kRunColumns + 1) * kRunColumns);
+  int64_t end = HWY_MIN(limit, begin + kScaleTile);
+  while (end < limit && W::scale(w, row, end) == scale) end = HWY_MIN(limit, end + kScaleTile);
+  return {begin, end, scale * W::kFactor};
+}
+
+template <class W>
+HWY_INLINE const typename W::Stored* row_at(const Matrix& w, int64_t row) {
+  return static_cast<const typename W::Stored*>(w.data) + row * w.columns;
+}
+
+// kRows rows of one tile times kTokens tokens, widened in registers.
+template <class W, int kRows, int kTokens>
+HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, float* out,
+                           int64_t out_stride) {
+  const auto* first = row_at<W>(w, row);
+  V totals[kRows][kTokens];
+  for (auto& of_row : totals) {
+    for (V& total : of_row) total = hn::Zero(kF);
+  }
+  for (int64_t column = 0; column < w.columns;) {
+    const Run run = run_at<W>(w, row, column);
+    V sums[kRows][kTokens];
+    for (auto& of_row : sums) {
+      for (V& sum : of_row) sum = hn::Zero(kF);
+    }
+    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
+      for (int r = 0; r < kRows; ++r) {
+        const auto* p = first + r * w.columns + i;
+        // The rows that come next: far enough ahead for memory, near enough for the L2 cache.
+        if (i % (64 / sizeof(*p)) == 0) __builtin_prefetch(p + kRows * w.columns);
+        W::widen(p, [&](int64_t j, V weights) HWY_ATTR {
+          for (int t = 0; t < kTokens; ++t) {
+            sums[r][t] = hn::MulAdd(weights, hn::LoadU(kF, x[t] + i + j * kN), sums[r][t]);
+          }
+        });
+      }
+    }
+    const V factor = hn::Set(kF, run.factor);
+    for (int r = 0; r < kRows; ++r) {
+      for (int t = 0; t < kTokens; ++t) totals[r][t] = hn::MulAdd(sums[r][t], factor, totals[r][t]);
+    }
+    column = run.end;
+  }
+  const hn::CappedTag<float, 4> four;
+  for (int t = 0; t < kTokens; ++t) {
+    float* to = out + t * out_stride;
+    if constexpr (kRows % 4 == 0) {
+      for (int r = 0; r < kRows; r += 4) {
+        hn::StoreU(sum_lanes(totals[r][t], totals[r + 1][t], totals[r + 2][t], totals[r + 3][t]),
+                   four, to + r);
+      }
+    } else {
+      for (int r = 0; r < kRows; ++r) to[r] = sum_lanes(totals[r][t]);
+    }
+  }
+}
+
+// Rows that share a tile of scales: up to the next multiple of kScaleTile.
+inline int64_t rows_of_tile(int64_t row, int64_t row_end) {
+  return HWY_MIN(row_end, (row / kScaleTile + 1) * kScaleTile);
+}
+
+template <class W, int kRows, int kTokens>
+void few_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
+                    float* out, int64_t out_stride) {
+  int64_t row = row_begin;
+  while (row < row_end) {
+    const int64_t tile_end = rows_of_tile(row, row_end);
+    for (; row + kRows <= tile_end; row += kRows) {
+      few_tokens<W, kRows, kTokens>(w, row, x, out + row - row_begin, out_stride);
+    }
+    for (; row < tile_end; ++row) {
+      few_tokens<W, 1, kTokens>(w, row, x, out + row - row_begin, out_stride);
+    }
+  }
+}
+
+// panel[r][i] = widened weights of a run of kPanelRows rows.
+template <class W>
+HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Run& run, float* panel) {
+  for (int r = 0; r < kPanelRows; ++r) {
+    const auto* from = row_at<W>(w, row + r);
+    float* to = panel + r * kRunColumns - run.begin;
+    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
+      W::widen(from + i,
+               [&](int64_t j, V weights) HWY_ATTR { hn::StoreU(weights, kF, to + i + j * kN); });
+    }
+  }
+}
+
+// One run for kTokens tokens; totals of the runs before are kept in `carried` [token, row, lane].
+template <int kTokens>
+HWY_INLINE void panel_step(const float* panel, const Run& run, bool last, const float* const* x,
+                           float* carried, float* out, int64_t out_stride) {
+  V sums[kTokens][kPanelRows];
+  for (auto& of_token : sums) {
+    for (V& sum : of_token) sum = hn::Zero(kF);
+  }
+  const int64_t columns = run.end - run.begin;
+  for (int64_t i = 0; i < columns; i += kN) {
+    V weights[kPanelRows];
+    for (int r = 0; r < kPanelRows; ++r) weights[r] = hn::LoadU(kF, panel + r * kRunColumns + i);
+    for (int t = 0; t < kTokens; ++t) {
+      const V in = hn::LoadU(kF, x[t] + run.begin + i);
+      for (int r = 0; r < kPanelRows; ++r) sums[t][r] = hn::MulAdd(weights[r], in, sums[t][r]);
+    }
+  }
+  const V factor = hn::Set(kF, run.factor);
+  const hn::CappedTag<float, 4> four;
+  for (int t = 0; t < kTokens; ++t) {
+    float* totals = carried + t * kPanelRows * kN;
+    for (int r = 0; r < kPanelRows; ++r) {
+      const V before = run.begin == 0 ? hn::Zero(kF) : hn::LoadU(kF, totals + r * kN);
+      sums[t][r] = hn::MulAdd(sums[t][r], factor, before);
+    }
+    if (last) {
+      hn::StoreU(sum_lanes(sums[t][0], sums[t][1], sums[t][2], sums[t][3]), four,
+                 out + t * out_stride);
+    } else {
+      for (int r = 0; r < kPanelRows; ++r) hn::StoreU(sums[t][r], kF, totals + r * kN);
+    }
+  }
+}
+
+// kPanelRows rows of one tile times many tokens.
+template <class W>
+void many_tokens(const Matrix& w, int64_t row, const float* const* x, int64_t tokens, float* out,
+                 int64_t out_stride, float* scratch) {
+  float* panel = scratch;
+  float* carried = scratch + kPanelRows * kRunColumns;
+  for (int64_t column = 0; column < w.columns;) {
+    const Run run = run_at<W>(w, row, column);
+    const bool last = run.end == w.columns;
+    fill_panel<W>(w, row, run, panel);
+    int64_t t = 0;
+    const auto step = [&](auto count) HWY_ATTR {
+      panel_step<count()>(panel, run, last, x + t, carried + t * kPanelRows * kN,
+                          out + t * out_stride, out_stride);
+      t += count();
+    };
+    // Threes, and no single one at the end of several: it would wait for its own sums.
+    while (tokens - t >= 5 || tokens - t == 3) step(std::integral_constant<int, 3>());
+    while (tokens - t >= 2) step(std::integral_constant<int, 2>());
+    if (tokens - t == 1) step(std::integral_constant<int, 1>());
+    column = run.end;
+  }
+}
+
+template <class W>
+void many_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
+                     int64_t tokens, float* out, int64_t out_stride, float* scratch) {
+  int64_t row = row_begin;
+  while (row < row_end) {
+    const int64_t tile_end = rows_of_tile(row, row_end);
+    for (; row + kPanelRows <= tile_end; row += kPanelRows) {
+      many_tokens<W>(w, row, x, tokens, out + row - row_begin, out_stride, scratch);
+    }
+    for (; row < tile_end; ++row) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        few_tokens<W, 1, 1>(w, row, x + t, out + t * out_stride + row - row_begin, out_stride);
+      }
+    }
+  }
+}
+
+template <class W>
+void matmul_of(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
+               int64_t tokens, float* out, int64_t out_stride, float* scratch) {
+  switch (tokens) {
+    case 1:
+      return few_tokens_all<W, 8, 1>(w, row_begin, row_end, x, out, out_stride);
+    case 2:
+      return few_tokens_all<W, 4, 2>(w, row_begin, row_end, x, out, out_stride);
+    case 3:
+      return few_tokens_all<W, 4, 3>(w, row_begin, row_end, x, out, out_stride);
+    case 4:
+      return few_tokens_all<W, 2, 4>(w, row_begin, row_end, x, out, out_stride);
+    default:
+      return many_tokens_all<W>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+  }
+}
+
+void matmul(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
+            int64_t tokens, float* out, int64_t out_stride, float* scratch) {
+  switch (w.dtype) {
+    case DType::kF32:
+      return matmul_of<F32Weights>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+    case DType::kBF16:
+      return matmul_of<Bf16Weights>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+    default:
+      return matmul_of<F8Weights>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+  }
+}
+
+// Brings a row of FP8 weights into the order that F8Weights::widen() takes.
+void pack_row(uint8_t* row, int64_t columns) {
+  constexpr int64_t kGroup = F8Weights::kGroup;
+  uint8_t group[kGroup];
+  for (int64_t begin = 0; begin < columns; begin += kGroup) {
+    std::copy_n(row + begin, kGroup, group);
+    for (int64_t i = 0; i < kGroup; ++i) row[begin + i] = group[i / 4 + i % 4 * kN];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace m2
+HWY_AFTER_NAMESPACE();
+
+#endif
