@@ -163,7 +163,11 @@ TEST_F(EngineEndTest, RefusesWhenTooManyWait) {
   EXPECT_EQ(refused.error().kind, ErrorKind::kUnavailable);
   EXPECT_EQ(refused.error().message, "3 requests are waiting already, at most 3 may");
   std::thread runner([&] { EXPECT_TRUE(engine_->run()); });
-  while (sink_.finished() < 5) std::this_thread::sleep_for(milliseconds(1));
+  // Bounded, so that a failure is not a hang.
+  for (int i = 0; i < 5000 && sink_.finished() < 5; ++i) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_EQ(sink_.finished(), 5u);  // 1, 2, 4, 5 and 7
   engine_->drain();
   runner.join();
 }

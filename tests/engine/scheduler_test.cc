@@ -155,12 +155,17 @@ TEST(SchedulerTest, FewSampleRowsOrStepTokensBoundThoseThatRun) {
 TEST(SchedulerTest, APromptStartsOnlyIfAllOfItFitsBesideThoseThatBegan) {
   Capacity capacity = kCapacity;
   capacity.num_blocks = 20;
-  Driver driver(capacity);
-  driver.add(60);  // 15 blocks, of which the first step takes 5
-  driver.add(24);  // 6 blocks: free now, but promised
-  driver.add(1);   // would fit, but does not overtake
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:20"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:20"}));
+  EngineOptions options;
+  options.long_prefill_tokens = 12;  // leaves 8 tokens of each step to others
+  Driver driver(capacity, options);
+  driver.add(60);                       // 15 blocks, of which the first step takes 3
+  OpenRequest& large = driver.add(24);  // 6 blocks: 17 are free, but 12 are promised
+  driver.add(1);                        // would fit, but does not overtake
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
+  // Gone is who stood in the way, though no block came free.
+  driver.scheduler().finish(large.choices[0]);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12", "3.0:1"}));
 }
 
 TEST(SchedulerTest, PreemptsTheLastAndComputesItAgain) {
