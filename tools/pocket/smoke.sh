@@ -10,9 +10,9 @@ mkdir -p "$work"
 echo "smoke: working in $work"
 cp "$here/../../models/pocket/tokenizer.json" "$here/../../models/pocket/tokenizer_config.json" "$work/" 2>/dev/null ||
   "$python" "$here/build_tokenizer.py" "$work"
-common="--folder $work --cpu --tokens 768 --processes 1 --state $work/state --rate 1e-3"
-"$python" "$here/train.py" $common --seconds 400 --steps 15
-"$python" "$here/train.py" $common --seconds 400 --steps 20 | tee "$work/resumed.log"
-grep -q "resumed at step 15" "$work/resumed.log"
-"$python" "$here/evaluate.py" --folder "$work" --cpu --count 1 --reply-tokens 8
+common="--folder $work --cpu --tokens 512 --processes 1 --state $work/state --rate 1e-3"
+"$python" "$here/train.py" $common --seconds 400 --steps 6
+"$python" "$here/train.py" $common --seconds 400 --steps 8 | tee "$work/resumed.log"
+grep -q "resumed at step 6" "$work/resumed.log"
+"$python" "$here/evaluate.py" --folder "$work" --cpu --count 1 --reply-tokens 4
 echo "smoke: passed"
