@@ -46,6 +46,8 @@ void Rank::execute(const Command& command) {
   forward_.sample(inputs_.requests(*command.sample));
   Status status = parts_.ops->collect(output_);
   if (status) status = parts_.communicator->status();
+  // Peers that wait for this rank would wait for ever.
+  if (!status) parts_.communicator->abort();
   publish(command.sample->step, status, output_);
 }
 

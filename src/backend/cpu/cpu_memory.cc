@@ -90,7 +90,7 @@ CpuOps::CpuOps(const ModelConfig& config, const Shard& shard, const OpsLimits& l
       limits_(limits),
       kernels_(kernels),
       pool_(threads),
-      sampler_(kernels, config.vocab_size, limits.real_vocab),
+      sampler_(kernels, limits.real_vocab),
       scratch_(threads),
       last_token_(limits.max_sequences, 0) {
   for (int32_t i = 0; i < config.rotary_dim / 2; ++i) {

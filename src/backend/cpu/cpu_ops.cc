@@ -88,6 +88,7 @@ void CpuOps::norm_row(const float* x, const float* norm, float* out) const {
 
 void CpuOps::project(const Matrix& w, const float* x, int64_t tokens, float* out,
                      int64_t out_stride) {
+  if (w.rows == 0) return;  // the last ranks' slice of a small vocabulary
   const bool serial = w.rows * w.columns * tokens < kSerialWork;
   const int64_t rows = serial ? w.rows : rows_an_item(w.rows, pool_.threads());
   const int64_t row_items = divide_up(w.rows, rows);

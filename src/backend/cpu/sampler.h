@@ -32,8 +32,8 @@ class Sampler {
   };
 
   // Ids from real_vocab up are never drawn and have no logprob.
-  Sampler(const Kernels& kernels, int32_t vocab, int32_t real_vocab)
-      : kernels_(kernels), vocab_(vocab), real_vocab_(real_vocab) {}
+  Sampler(const Kernels& kernels, int32_t real_vocab)
+      : kernels_(kernels), real_vocab_(real_vocab) {}
 
   // `counts` is the slot's entry of PenaltyCounts, or empty. `top_ids` and `top_logprobs` hold
   // top_count(request) entries, filled best first and then with request.logprob_ids.
@@ -50,7 +50,7 @@ class Sampler {
                 float* top_logprobs) const;
 
   const Kernels& kernels_;
-  const int32_t vocab_, real_vocab_;
+  const int32_t real_vocab_;
 };
 
 }  // namespace m2

@@ -24,7 +24,7 @@ class SamplerTest : public ::testing::Test {
   SampledToken sample(const SampleRequest& request, const std::vector<float>& logits,
                       std::span<const uint16_t> counts = {}, int32_t real_vocab = -1) {
     const auto vocab = static_cast<int32_t>(logits.size());
-    const Sampler sampler(plain_kernels(), vocab, real_vocab < 0 ? vocab : real_vocab);
+    const Sampler sampler(plain_kernels(), real_vocab < 0 ? vocab : real_vocab);
     Sampler::Scratch scratch(vocab);
     top_ids_.assign(sampler.top_count(request), -1);
     top_logprobs_.assign(top_ids_.size(), 0);

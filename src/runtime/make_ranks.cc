@@ -1,0 +1,57 @@
+#include "runtime/make_ranks.h"
+
+#include <utility>
+
+#include "parallel/local_communicator.h"
+#include "parallel/self_communicator.h"
+
+namespace m2 {
+namespace {
+
+std::vector<std::unique_ptr<Communicator>> make_communicators(int32_t ranks) {
+  if (ranks > 1) return LocalCommunicator::make(ranks);
+  std::vector<std::unique_ptr<Communicator>> alone;
+  alone.push_back(std::make_unique<SelfCommunicator>());
+  return alone;
+}
+
+Status fill(RankParts& parts, const ModelConfig& config, const Shard& shard,
+            const OpsLimits& limits, const LoadWeights& load, Backend& backend) {
+  const size_t bytes = weights_bytes(config, shard);
+  parts.memory = HostMemory(bytes);
+  if (parts.memory.data() == nullptr) {
+    return fail(ErrorKind::kUnavailable, "", "the system refused {} bytes for the weights", bytes);
+  }
+  M2_TRY(load(config, shard, parts.memory));
+  parts.weights = weights_at(config, shard, parts.memory.data());
+  M2_ASSIGN(parts.ops, backend.make_ops(config, shard, limits));
+  return parts.ops->adopt(parts.weights);
+}
+
+}  // namespace
+
+Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
+                                          const OpsLimits& limits, const LoadWeights& load,
+                                          Backend& backend) {
+  const int32_t ranks = parallelism.tensor_parallel;
+  auto communicators = make_communicators(ranks);
+  std::vector<RankParts> all(ranks);
+  for (int32_t rank = 0; rank < ranks; ++rank) {
+    M2_ASSIGN(const Shard shard, make_shard(config, parallelism, rank));
+    M2_TRY(fill(all[rank], config, shard, limits, load, backend));
+    all[rank].communicator = std::move(communicators[rank]);
+  }
+  return all;
+}
+
+Capacity capacity_of(const ModelConfig& config, const OpsLimits& limits) {
+  return {.num_blocks = limits.num_blocks,
+          .block_tokens = limits.block_tokens,
+          .max_step_tokens = limits.max_step_tokens,
+          .max_sequences = limits.max_sequences,
+          .max_sample_rows = limits.max_sample_rows,
+          .max_model_tokens = limits.max_model_tokens,
+          .vocab_size = config.vocab_size};
+}
+
+}  // namespace m2

@@ -1,0 +1,23 @@
+// The ranks of one model on this machine: each with its slice of the weights, its ops and its end
+// of the communicator.
+#pragma once
+
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "model/config.h"
+#include "model/shard.h"
+#include "runtime/rank.h"
+#include "runtime/runtime.h"
+
+namespace m2 {
+
+Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
+                                          const OpsLimits& limits, const LoadWeights& load,
+                                          Backend& backend);
+
+// The engine's view of the limits.
+Capacity capacity_of(const ModelConfig& config, const OpsLimits& limits);
+
+}  // namespace m2
