@@ -7,6 +7,6 @@ for manifest in $(git ls-files -- '*Cargo.toml'); do
     echo "clippy: skipped for $manifest, this cargo has no clippy"
     continue
   fi
-  CARGO_TARGET_DIR=$PWD/build/clippy scripts/cargo.sh clippy --quiet --locked \
+  CARGO_TARGET_DIR=$PWD/build/cargo scripts/cargo.sh clippy --quiet --locked \
     --manifest-path "$manifest" --all-targets -- -D warnings
 done

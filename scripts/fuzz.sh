@@ -4,12 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-30}
-scripts/build.sh fuzz
+mapfile -t targets < <(basename -s .cc -a tests/fuzz/*_fuzz.cc)
+scripts/build.sh fuzz "${targets[@]}"
 status=0
 mkdir -p build/fuzz/crashes
-for target in build/fuzz/bin/*_fuzz; do
-  [[ -x $target ]] || continue
-  name=$(basename "$target")
+for name in "${targets[@]}"; do
+  target=build/fuzz/bin/$name
   corpus=build/fuzz/corpus/$name
   mkdir -p "$corpus"
   seeds=()
