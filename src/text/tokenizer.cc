@@ -60,12 +60,17 @@ Tokenizer::~Tokenizer() = default;
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
   M2_ASSIGN(const std::string text, read_file(path));
+  return parse(path, text);
+}
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(const std::string& name,
+                                                    std::string_view json) {
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer());
   Impl& impl = *tokenizer->impl_;
   M2Tokenizer* handle = nullptr;
   ffi::Buffer error;
-  const int32_t code = m2_tokenizer_load(ffi::slice(text), &handle, error.get());
-  if (code != M2_OK) return invalid("", "{}: {}", path, error.view());
+  const int32_t code = m2_tokenizer_load(ffi::slice(json), &handle, error.get());
+  if (code != M2_OK) return invalid("", "{}: {}", name, error.view());
   impl.handle.reset(handle);
   m2_tokenizer_vocabulary(handle, &impl.vocabulary);
   for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {

@@ -30,6 +30,8 @@ class Tokenizer {
  public:
   // `path` is a tokenizer.json. Errors name the file and what is wrong with it.
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
+  // The same from the file's text; `name` shows in errors.
+  static Result<std::unique_ptr<Tokenizer>> parse(const std::string& name, std::string_view json);
   ~Tokenizer();
 
   Result<std::vector<int32_t>> encode(std::string_view text, AddedTokens added) const;

@@ -1,8 +1,6 @@
 // A small chat template in the wire format of the family, and what tests need to run it.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -88,13 +86,13 @@ inline std::unique_ptr<ChatTemplate> load_template(const std::string& source,
                                                    const Tokenizer& tokenizer,
                                                    TemplateLimits limits = {}) {
   auto loaded = ChatTemplate::load("test.jinja", source, tokenizer, limits);
-  EXPECT_TRUE(loaded.has_value()) << loaded.error().message;
+  M2_CHECK(loaded.has_value(), "{}", loaded.error().message);
   return std::move(*loaded);
 }
 
 inline json::Value parse_json(std::string_view text) {
   auto value = json::parse(text);
-  EXPECT_TRUE(value.has_value()) << text << ": " << value.error().message;
+  M2_CHECK(value.has_value(), "{}: {}", text, value.error().message);
   return std::move(*value);
 }
 

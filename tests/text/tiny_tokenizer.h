@@ -1,15 +1,12 @@
 // A small tokenizer of the form that checkpoints ship: byte-level BPE with ids 0 .. 255 for the
-// bytes, a few merges, and added tokens with the spellings of the real ones. Written to a file, so
-// that tests load it the way the program does.
+// bytes, a few merges, and added tokens with the spellings of the real ones.
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "json/json.h"
 #include "text/tokenizer.h"
 
@@ -88,15 +85,9 @@ inline std::string tiny_tokenizer_json() {
   return json::dump(root);
 }
 
-inline std::string write_test_file(const std::string& name, const std::string& text) {
-  const std::string path = testing::TempDir() + "/m2_text_" + name;
-  std::ofstream(path, std::ios::binary) << text;
-  return path;
-}
-
 inline std::unique_ptr<Tokenizer> tiny_tokenizer() {
-  auto tokenizer = Tokenizer::load(write_test_file("tiny.json", tiny_tokenizer_json()));
-  EXPECT_TRUE(tokenizer.has_value()) << tokenizer.error().message;
+  auto tokenizer = Tokenizer::parse("tiny", tiny_tokenizer_json());
+  M2_CHECK(tokenizer.has_value(), "{}", tokenizer.error().message);
   return std::move(*tokenizer);
 }
 

@@ -18,6 +18,12 @@ std::string read(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+std::string write_test_file(const std::string& name, const std::string& text) {
+  const std::string path = testing::TempDir() + "/m2_text_" + name;
+  std::ofstream(path, std::ios::binary) << text;
+  return path;
+}
+
 TEST(Tokenizer, KnowsItsTokens) {
   const auto tokenizer = tiny_tokenizer();
   EXPECT_EQ(tokenizer->vocab_size(), 274);
@@ -72,6 +78,7 @@ TEST(Tokenizer, RefusesBadFilesByName) {
     EXPECT_NE(tokenizer.error().message.find(path), std::string::npos);
     return tokenizer ? std::string() : tokenizer.error().message;
   };
+  EXPECT_TRUE(Tokenizer::load(write_test_file("tiny.json", tiny_tokenizer_json())).has_value());
   refused("/nowhere/tokenizer.json");
   refused(testing::TempDir());
   refused(write_test_file("bad.json", "{\"model\": 1}"));
