@@ -15,15 +15,15 @@ from encoder import Encoder
 from inference import Runner
 
 REPLY_TOKENS = 320
-BATCH_TOKENS = 500_000
+BATCH_TOKENS = {"cuda": 500_000, "cpu": 4_000}
 
 
-def batches(prompts):
-    """Indices in batches of similar length."""
+def batches(prompts, most):
+    """Indices in batches of similar length, of at most so many tokens."""
     order, at = sorted(range(len(prompts)), key=lambda i: len(prompts[i])), 0
     while at < len(order):
         n = 1
-        while at + n < len(order) and (n + 1) * (len(prompts[order[at + n]]) + REPLY_TOKENS) <= BATCH_TOKENS:
+        while at + n < len(order) and (n + 1) * (len(prompts[order[at + n]]) + REPLY_TOKENS) <= most:
             n += 1
         yield order[at:at + n]
         at += n
@@ -32,7 +32,7 @@ def batches(prompts):
 def run(runner, encoder, cases, temperature, seed=1, tokens=REPLY_TOKENS):
     prompts = [encoder.encode(render_prompt(c[1], c[2])) for c in cases]
     replies = [None] * len(cases)
-    for number, rows in enumerate(batches(prompts)):
+    for number, rows in enumerate(batches(prompts, BATCH_TOKENS[runner.device])):
         out = runner.generate([prompts[i] for i in rows], encoder.eos, tokens, temperature,
                               seed=seed * 1000 + number, limit=encoder.size)
         for i, ids in zip(rows, out):
