@@ -5,6 +5,7 @@
 
 pub mod abi;
 mod clock;
+mod fast;
 pub mod python;
 pub mod template;
 pub mod tokenizer;

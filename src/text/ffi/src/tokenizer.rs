@@ -5,6 +5,8 @@ use tokenizers::tokenizer::pre_tokenizer::{OffsetType, PreTokenizedString};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, PreTokenizer};
 use tokenizers::DecoderWrapper;
 
+use crate::fast::FastEncoder;
+
 /// Ids above this are refused: tables are indexed by id.
 const MAX_ID: u32 = 1 << 22;
 
@@ -36,21 +38,38 @@ pub struct Tables {
     pub flags: Vec<u8>,
 }
 
-/// The part of a tokenizer.json that is checked against what the library made of it.
+/// The parts of a tokenizer.json that are read a second time, beside the library.
 #[derive(serde::Deserialize)]
-struct Listing {
+pub struct Listing {
     #[serde(default)]
-    added_tokens: Vec<ListedToken>,
+    pub added_tokens: Vec<ListedToken>,
+    #[serde(default)]
+    pub normalizer: serde_json::Value,
+    #[serde(default)]
+    pub pre_tokenizer: serde_json::Value,
 }
 
 #[derive(serde::Deserialize)]
-struct ListedToken {
-    id: u32,
-    content: String,
+pub struct ListedToken {
+    pub id: u32,
+    pub content: String,
+    #[serde(default)]
+    pub single_word: bool,
+    #[serde(default)]
+    pub lstrip: bool,
+    #[serde(default)]
+    pub rstrip: bool,
+    #[serde(default = "yes")]
+    pub normalized: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    fast: Option<FastEncoder>,
     tables: Tables,
 }
 
@@ -66,6 +85,17 @@ fn byte_of(c: char) -> Option<u8> {
         .filter(|&b| !stands_for_itself(b))
         .nth((code - 256) as usize)
         .map(|b| b as u8)
+}
+
+/// The character that each byte is spelled as.
+pub fn byte_level_alphabet() -> Vec<char> {
+    let mut alphabet = vec!['\0'; 256];
+    for c in (0..512).filter_map(char::from_u32) {
+        if let Some(byte) = byte_of(c) {
+            alphabet[byte as usize] = c;
+        }
+    }
+    alphabet
 }
 
 /// The text of a vocabulary entry as bytes; one that leaves the alphabet is its own text.
@@ -108,7 +138,12 @@ impl Tokenizer {
                 ));
             }
         }
-        Ok(Tokenizer { inner, tables })
+        let fast = FastEncoder::new(&listing);
+        Ok(Tokenizer {
+            inner,
+            fast,
+            tables,
+        })
     }
 
     fn build_tables(inner: &tokenizers::Tokenizer) -> Result<Tables, String> {
@@ -163,6 +198,14 @@ impl Tokenizer {
         if text.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(fast) = &self.fast {
+            return fast.encode(text, parse_added, self.inner.get_model());
+        }
+        self.encode_by_library(text, parse_added)
+    }
+
+    /// The library's own pipeline, for forms that the fast encoder does not know.
+    fn encode_by_library(&self, text: &str, parse_added: bool) -> Result<Vec<u32>, String> {
         let encoding = if parse_added {
             self.inner.encode_fast(text, false)
         } else {
@@ -238,6 +281,65 @@ mod tests {
         assert!(tokenizer.encode("", true).unwrap().is_empty());
         // NFC joins the accent.
         assert_eq!(tokenizer.encode("e\u{301}", false).unwrap(), [0xC3, 0xA9]);
+    }
+
+    /// The same in the form that the fast encoder knows.
+    fn tiny_with_split() -> String {
+        let byte_level = r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,
+            "use_regex":false}"#;
+        let split = r#"{"type":"Split","behavior":"Removed","invert":true,"pattern":{"Regex":
+            "\\p{Lu}*\\p{Ll}+(?i:'s|'t)?|\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}}"#;
+        tiny().replacen(
+            byte_level,
+            &format!(r#"{{"type":"Sequence","pretokenizers":[{split},{byte_level}]}}"#),
+            1,
+        )
+    }
+
+    #[test]
+    fn the_fast_encoder_agrees_with_the_library() {
+        let tokenizer = Tokenizer::load(tiny_with_split().as_bytes()).unwrap();
+        assert!(tokenizer.fast.is_some());
+        let alphabet: Vec<char> = "abAB's 12\n\r\t.[e~[<think>é\u{301}\u{17f}ßДж中\u{ac00}\u{1100}\u{1161}🚀\u{200d}\u{a0}\u{3000}"
+            .chars()
+            .collect();
+        let mut state = 12345u64;
+        let mut random = move |below: usize| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..3000 {
+            let mut text = String::new();
+            for _ in 0..random(40) {
+                match random(12) {
+                    0 => text.push_str("[e~["),
+                    1 => text.push_str("<think>"),
+                    _ => text.push(alphabet[random(alphabet.len())]),
+                }
+            }
+            for parse_added in [false, true] {
+                assert_eq!(
+                    tokenizer.encode(&text, parse_added),
+                    tokenizer.encode_by_library(&text, parse_added),
+                    "{text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn endless_words_are_refused() {
+        let tokenizer = Tokenizer::load(tiny_with_split().as_bytes()).unwrap();
+        assert!(tokenizer
+            .encode(&"A".repeat(12_000_000), false)
+            .unwrap_err()
+            .contains("byte 0"));
+        assert_eq!(
+            tokenizer.encode(&"A".repeat(100_000), false).unwrap().len(),
+            100_000
+        );
     }
 
     #[test]
