@@ -77,7 +77,8 @@ __attribute__((target("avx2,fma")))
 float multiply_add(int64_t rounds) {
   volatile float near_one = 0.999999f;  // unknown to the compiler
   const Lanes a = Lanes{} + near_one, b = Lanes{} + near_one;
-  Lanes sums[12] = {};
+  Lanes sums[12];
+  for (int i = 0; i < 12; ++i) sums[i] = Lanes{} + near_one * float(i);  // no two alike
   for (int64_t i = 0; i < rounds; ++i) {
     for (Lanes& sum : sums) sum = sum * a + b;
   }

@@ -19,26 +19,38 @@ HWY_BEFORE_NAMESPACE();
 namespace m2 {
 namespace HWY_NAMESPACE {
 
-HWY_INLINE const float* row_of(const float* const* blocks, const AttendChunk& c, int32_t j) {
-  return blocks[j / c.block_tokens] + int64_t{j % c.block_tokens} * c.head_dim;
+// The chunk's keys and values, found through its blocks once.
+struct ChunkRows {
+  const float* keys[kChunkTokens];
+  const float* values[kChunkTokens];
+};
+
+inline void find_rows(const AttendChunk& c, int32_t num_keys, ChunkRows& rows) {
+  for (int32_t begin = 0, block = 0; begin < num_keys; begin += c.block_tokens, ++block) {
+    const int32_t end = HWY_MIN(num_keys, begin + c.block_tokens);
+    for (int32_t j = begin; j < end; ++j) {
+      rows.keys[j] = c.keys[block] + int64_t{j - begin} * c.head_dim;
+      rows.values[j] = c.values[block] + int64_t{j - begin} * c.head_dim;
+    }
+  }
+  // Keys are taken by fours: past the last one it stands in, and its score is overwritten.
+  for (int32_t j = num_keys; j % 4 != 0; ++j) rows.keys[j] = rows.keys[num_keys - 1];
 }
 
 // scores[q][j .. j + 3] for kQueries queries.
 template <int kQueries>
-HWY_INLINE void score_keys(const AttendChunk& c, int32_t query, int32_t j, int32_t num_keys) {
-  const float* keys[4];
-  // Past the last key the last one stands in: its score is overwritten.
-  for (int k = 0; k < 4; ++k) keys[k] = row_of(c.keys, c, HWY_MIN(j + k, num_keys - 1));
+HWY_INLINE void score_keys(const AttendChunk& c, const ChunkRows& rows, int32_t query, int32_t j) {
+  const float* const* keys = rows.keys + j;
   V sums[kQueries][4];
   for (auto& of_query : sums) {
     for (V& sum : of_query) sum = hn::Zero(kF);
   }
   for (int32_t d = 0; d < c.head_dim; d += static_cast<int32_t>(kN)) {
-    V key[4];
-    for (int k = 0; k < 4; ++k) key[k] = hn::LoadU(kF, keys[k] + d);
-    for (int q = 0; q < kQueries; ++q) {
-      const V in = hn::LoadU(kF, c.queries[query + q] + d);
-      for (int k = 0; k < 4; ++k) sums[q][k] = hn::MulAdd(in, key[k], sums[q][k]);
+    V in[kQueries];
+    for (int q = 0; q < kQueries; ++q) in[q] = hn::LoadU(kF, c.queries[query + q] + d);
+    for (int k = 0; k < 4; ++k) {
+      const V key = hn::LoadU(kF, keys[k] + d);
+      for (int q = 0; q < kQueries; ++q) sums[q][k] = hn::MulAdd(in[q], key, sums[q][k]);
     }
   }
   const hn::CappedTag<float, 4> four;
@@ -76,7 +88,8 @@ HWY_INLINE void soften(const AttendChunk& c, int32_t query) {
 
 // weighted[q][d ...] += the exponentials times values, keys [begin, end), kVectors vectors from d.
 template <int kQueries, int kVectors>
-HWY_INLINE void weigh(const AttendChunk& c, int32_t query, int32_t d, int32_t begin, int32_t end) {
+HWY_INLINE void weigh(const AttendChunk& c, const ChunkRows& rows, int32_t query, int32_t d,
+                      int32_t begin, int32_t end) {
   V sums[kQueries][kVectors];
   for (int q = 0; q < kQueries; ++q) {
     for (int v = 0; v < kVectors; ++v) {
@@ -84,12 +97,15 @@ HWY_INLINE void weigh(const AttendChunk& c, int32_t query, int32_t d, int32_t be
     }
   }
   for (int32_t j = begin; j < end; ++j) {
-    const float* row = row_of(c.values, c, j) + d;
-    V value[kVectors];
-    for (int v = 0; v < kVectors; ++v) value[v] = hn::LoadU(kF, row + v * kN);
+    const float* row = rows.values[j] + d;
+    V p[kQueries];
     for (int q = 0; q < kQueries; ++q) {
-      const V p = hn::Set(kF, c.scores[int64_t{query + q} * kChunkTokens + j]);
-      for (int v = 0; v < kVectors; ++v) sums[q][v] = hn::MulAdd(p, value[v], sums[q][v]);
+      p[q] = hn::Set(kF, c.scores[int64_t{query + q} * kChunkTokens + j]);
+    }
+    // One value at a time: with the sums and the weights, AVX2's sixteen registers are then full.
+    for (int v = 0; v < kVectors; ++v) {
+      const V value = hn::LoadU(kF, row + v * kN);
+      for (int q = 0; q < kQueries; ++q) sums[q][v] = hn::MulAdd(p[q], value, sums[q][v]);
     }
   }
   for (int q = 0; q < kQueries; ++q) {
@@ -99,21 +115,21 @@ HWY_INLINE void weigh(const AttendChunk& c, int32_t query, int32_t d, int32_t be
   }
 }
 
-// kQueries queries: together over the keys that all of them see, then each over its own rest. What
-// a query does not see is not even multiplied by zero: it may be anything.
+// kQueries queries over keys [begin, end): together over those that all of them see, then each over
+// its own rest. What a query does not see is not even multiplied by zero: it may be anything.
 template <int kQueries>
-HWY_INLINE void weigh_values(const AttendChunk& c, int32_t query) {
+HWY_INLINE void weigh_values(const AttendChunk& c, const ChunkRows& rows, int32_t query,
+                             int32_t begin, int32_t end) {
   constexpr int kVectors = kN == 16 ? 2 : 4;
   const int32_t step = static_cast<int32_t>(kVectors * kN);
-  int32_t common = c.visible[query];
-  for (int q = 1; q < kQueries; ++q) common = HWY_MIN(common, c.visible[query + q]);
-  for (int q = 0; q < kQueries; ++q) std::fill_n(c.weighted[query + q], c.head_dim, 0.0f);
+  int32_t common = end;
+  for (int q = 0; q < kQueries; ++q) common = HWY_MIN(common, c.visible[query + q]);
+  common = HWY_MAX(common, begin);
   for (int32_t d = 0; d < c.head_dim; d += step) {
-    weigh<kQueries, kVectors>(c, query, d, 0, common);
+    weigh<kQueries, kVectors>(c, rows, query, d, begin, common);
     for (int q = 0; q < kQueries; ++q) {
-      if (c.visible[query + q] > common) {
-        weigh<1, kVectors>(c, query + q, d, common, c.visible[query + q]);
-      }
+      const int32_t own_end = HWY_MIN(end, c.visible[query + q]);
+      if (own_end > common) weigh<1, kVectors>(c, rows, query + q, d, common, own_end);
     }
   }
 }
@@ -129,12 +145,21 @@ HWY_INLINE void by_threes(int32_t count, const Call& call) {
 
 void attend(const AttendChunk& c) {
   const int32_t num_keys = *std::max_element(c.visible, c.visible + c.num_queries);
+  ChunkRows rows;
+  find_rows(c, num_keys, rows);
   for (int32_t j = 0; j < num_keys; j += 4) {
     by_threes(c.num_queries,
-              [&](int32_t q, auto count) HWY_ATTR { score_keys<count()>(c, q, j, num_keys); });
+              [&](int32_t q, auto count) HWY_ATTR { score_keys<count()>(c, rows, q, j); });
   }
   for (int32_t q = 0; q < c.num_queries; ++q) soften(c, q);
-  by_threes(c.num_queries, [&](int32_t q, auto count) HWY_ATTR { weigh_values<count()>(c, q); });
+  for (int32_t q = 0; q < c.num_queries; ++q) std::fill_n(c.weighted[q], c.head_dim, 0.0f);
+  // In stretches whose values stay in the first-level cache for all queries.
+  constexpr int32_t kStretch = 32;
+  for (int32_t begin = 0; begin < num_keys; begin += kStretch) {
+    const int32_t end = HWY_MIN(num_keys, begin + kStretch);
+    by_threes(c.num_queries, [&](int32_t q, auto count)
+                                 HWY_ATTR { weigh_values<count()>(c, rows, q, begin, end); });
+  }
 }
 
 }  // namespace HWY_NAMESPACE

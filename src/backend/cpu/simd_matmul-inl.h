@@ -194,11 +194,12 @@ HWY_INLINE void panel_step(const float* panel, const Run& run, bool last, const 
   }
   const int64_t columns = run.end - run.begin;
   for (int64_t i = 0; i < columns; i += kN) {
-    V weights[kPanelRows];
-    for (int r = 0; r < kPanelRows; ++r) weights[r] = hn::LoadU(kF, panel + r * kRunColumns + i);
-    for (int t = 0; t < kTokens; ++t) {
-      const V in = hn::LoadU(kF, x[t] + run.begin + i);
-      for (int r = 0; r < kPanelRows; ++r) sums[t][r] = hn::MulAdd(weights[r], in, sums[t][r]);
+    V in[kTokens];
+    for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + run.begin + i);
+    // One weight at a time: with the sums and the inputs, AVX2's sixteen registers are then full.
+    for (int r = 0; r < kPanelRows; ++r) {
+      const V weights = hn::LoadU(kF, panel + r * kRunColumns + i);
+      for (int t = 0; t < kTokens; ++t) sums[t][r] = hn::MulAdd(weights, in[t], sums[t][r]);
     }
   }
   const V factor = hn::Set(kF, run.factor);
