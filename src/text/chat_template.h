@@ -19,7 +19,8 @@
 namespace m2 {
 
 struct TemplateLimits {
-  uint64_t fuel = 50'000'000;  // template instructions
+  // Template instructions; data that a template makes is paid for too, at 64 bytes each.
+  uint64_t fuel = 20'000'000;
   size_t max_output_bytes = 64u << 20;
 };
 
