@@ -375,7 +375,9 @@ TEST_F(ServerTest, DrainRefusesTheNewAndFinishesTheOpen) {
   TestServer server;
   server.executor->delay_us = 1'000;
   RawClient client(server.port());
-  client.send(post("/v1/chat/completions", ask_for("</think>to the end", R"("stream":true)")));
+  client.send(post("/v1/chat/completions", ask_for("</think>to the end",
+                                                   R"("stream":true,"ignore_eos":true,
+                                                    "max_tokens":300)")));
   wait_until([&] { return server.engine->stats().running == 1; });
   server.server->drain();
   EXPECT_EQ(ask(server.port(), get("/health")).status, 503);
