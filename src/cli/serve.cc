@@ -61,8 +61,7 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.sampling = sampling_defaults(files.generation);
   out.priority_scheduling = options.priority_scheduling;
   out.reasoning = options.reasoning;
-  out.tool_parser = options.tool_parser;
-  out.auto_tool_choice = options.auto_tool_choice;
+  out.stall_timeout = seconds(static_cast<int64_t>(options.step_timeout_s) + 5);
   out.exclude_tools_when_none = options.exclude_tools_when_none;
   out.template_kwargs = options.template_kwargs;
   out.parse_special_in_text = options.parse_special_in_text;
@@ -160,10 +159,15 @@ int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFact
   if (asked) drain(options, signals, **server);
   engine.stop();
   engine_thread.join();
+  // Before the engine's plans go: a rank may still be reading them.
+  executor->reset();
   // What the engine said last still has to reach the clients.
   (*server)->wait_idle(seconds(1));
   (*server)->stop();
-  if (!ended) return report(ended.error());
+  if (!ended) {
+    report(ended.error());
+    std::_Exit(kExitFailure);  // a rank that hangs still reads the engine's plans: nothing is freed
+  }
   if (!asked) return report(Error{ErrorKind::kInternal, "the engine ended by itself", ""});
   log_info("stopped");
   return kExitOk;

@@ -81,8 +81,9 @@ std::vector<Flag> engine_flags() {
 std::vector<Flag> reply_flags() {
   return {
       used(kReplies, "reasoning-parser", kText, "minimax_m2 or minimax_m2_append_think"),
-      used(kReplies, "tool-call-parser", kText, "minimax_m2"),
-      used(kReplies, "enable-auto-tool-choice", kSwitch, "let the model choose to call tools"),
+      used(kReplies, "tool-call-parser", kText,
+           "minimax_m2; calls are split off wherever a request has tools"),
+      used(kReplies, "enable-auto-tool-choice", kSwitch, "always on"),
       used(kReplies, "exclude-tools-when-tool-choice-none", kSwitch,
            "leave tools out of the prompt under tool_choice none"),
       used(kReplies, "chat-template", kText, "file of a Jinja template, if not the model's"),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -44,6 +45,12 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     wake_.cancel();
   }
   bool idle() const { return idle_; }
+
+  // Of a client that does not read: nothing more is kept for it, in the kernel neither.
+  void drop() {
+    ended_ = true;
+    socket_->reset();
+  }
 
  private:
   enum class Next { kAgain, kClose };
@@ -118,10 +125,7 @@ asio::awaitable<bool> HttpConnection::send(std::string bytes) {
     while (writing_ && !ended_) {
       start_read();
       const bool in_time = co_await wait_until(deadline);
-      if ((!in_time && writing_) || (exchange_ && exchange_->dropped())) {
-        ended_ = true;
-        socket_->reset();  // it does not read: nothing more is kept for it
-      }
+      if ((!in_time && writing_) || (exchange_ && exchange_->dropped())) drop();
     }
     if (ended_) co_return false;
     sent += written_;
@@ -196,6 +200,8 @@ asio::awaitable<bool> HttpConnection::read_head(HttpRequestReader& reader) {
 }
 
 asio::awaitable<bool> HttpConnection::read_body(HttpRequestReader& reader, BodyShare& share) {
+  // Progress buys time, but a trickle does not buy it for ever.
+  const auto last = Clock::now() + limits_.whole_body_timeout;
   auto deadline = Clock::now() + limits_.body_timeout;
   while (!reader.done()) {
     if (!input_.empty()) {
@@ -210,7 +216,7 @@ asio::awaitable<bool> HttpConnection::read_body(HttpRequestReader& reader, BodyS
         reader.fail(431, "the request's chunk or trailer fields are too large");
         break;
       }
-      if (used > 0) deadline = Clock::now() + limits_.body_timeout;
+      if (used > 0) deadline = std::min(last, Clock::now() + limits_.body_timeout);
       if (used > 0 && !input_.empty()) continue;
     }
     if (ended_) co_return false;
@@ -245,7 +251,8 @@ asio::awaitable<HttpConnection::Next> HttpConnection::forward(HttpExchange& exch
   auto last_sent = Clock::now();
   bool keep_alive = head.keep_alive();
   for (;;) {
-    if (ended_ || exchange.dropped()) co_return Next::kClose;
+    if (exchange.dropped()) drop();
+    if (ended_) co_return Next::kClose;
     const bool ping_due = Clock::now() - last_sent >= ping_interval;
     HttpExchange::Taken taken = exchange.take(ping_due);
     if (taken.stream && ping_due && !taken.finished && taken.bytes.empty()) {

@@ -16,6 +16,7 @@ struct ServerLimits {
   int32_t max_connections = 4096;
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{30'000};  // without a byte of progress
+  std::chrono::milliseconds whole_body_timeout{300'000};
   std::chrono::milliseconds keep_alive_timeout{65'000};
   std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing is dropped
   size_t stream_backlog_bytes = 4u << 20;           // … or one that is this far behind
@@ -27,15 +28,17 @@ struct ServerLimits {
   // Requests
   int32_t max_messages = 16384;
   int32_t max_tools = 1024;
-  int32_t max_choices = 64;       // n
-  int32_t max_prompts = 1024;     // prompts of one completion request
-  int32_t max_stop_strings = 16;  // vLLM takes 4
-  size_t max_stop_bytes = 1024;   // of one stop string
+  int32_t max_choices = 64;          // n
+  int32_t max_prompts = 1024;        // prompts of one completion request
+  int32_t max_total_choices = 1024;  // prompts × n of one request
+  int32_t max_stop_strings = 16;     // vLLM takes 4
+  size_t max_stop_bytes = 1024;      // of one stop string
   int32_t max_stop_token_ids = 128;
   int32_t max_bad_words = 128;
   size_t max_bad_word_bytes = 1024;
   int32_t max_logit_bias = 1024;
-  int32_t max_allowed_token_ids = 1 << 20;
+  // Sent to the device with every step of the row.
+  int32_t max_allowed_token_ids = 4096;
   int32_t max_logprob_token_ids = 128;
   size_t max_cache_salt_bytes = 256;
   size_t max_name_bytes = 512;  // model, user, ids

@@ -81,6 +81,11 @@ SessionPlan OpenAiApi::make_plan(GenerationOptions options, const ReplySettings&
 
 // What one request may hold in memory, whatever its n and the number of its prompts.
 Status OpenAiApi::check_total(const SessionPlan& plan) const {
+  const auto choices = static_cast<int64_t>(plan.prompts.size()) * plan.options.n;
+  if (choices > options_.limits.max_total_choices) {
+    return invalid("n", "prompts times n must be at most {}, got {}",
+                   options_.limits.max_total_choices, choices);
+  }
   constexpr int64_t kAlways = 1 << 20;
   const int64_t most = std::max(
       kAlways, int64_t{options_.limits.max_request_contexts} * service_.prompts().context_tokens());

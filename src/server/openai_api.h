@@ -33,7 +33,7 @@ class OpenAiApi {
   struct Job {
     HttpRequest request;
     std::shared_ptr<HttpExchange> exchange;
-    OpenRequest open;
+    OpenCount open;
   };
   using Work = Status (OpenAiApi::*)(Job&);
 

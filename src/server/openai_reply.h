@@ -22,7 +22,7 @@ struct OpenAiReply {
   ReplySettings settings;
   const Tokenizer& tokenizer;
   std::shared_ptr<HttpExchange> exchange;
-  OpenRequest open;                           // the request counts as open while its writer lives
+  OpenCount open;                             // the request counts as open while its writer lives
   std::string id;                             // "chatcmpl-…"
   int64_t created = 0;                        // seconds since 1970
   std::vector<std::vector<TokenId>> prompts;  // kept where the reply shows them

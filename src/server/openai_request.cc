@@ -204,12 +204,17 @@ void read_reply_settings(JsonFields& fields, const ServerOptions& options, Reply
 
 Status refuse_unsupported(const json::Object& request) {
   // Each of these would change the reply: to pass over one in silence would be a wrong answer.
-  for (const char* name :
-       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
-        "prompt_embeds", "repetition_detection", "kv_transfer_params", "chat_template"}) {
+  for (const char* name : {"structured_outputs", "guided_json", "guided_regex", "guided_choice",
+                           "guided_grammar", "prompt_embeds", "repetition_detection",
+                           "kv_transfer_params", "chat_template", "documents"}) {
     const json::Value* value = request.find(name);
     if (!value || value->is_null()) continue;
     return fail(ErrorKind::kUnsupported, name, "{} is not supported", name);
+  }
+  const json::Value* side = request.find("truncation_side");
+  if (side && !side->is_null() && !(*side == json::Value("left"))) {
+    return fail(ErrorKind::kUnsupported, "truncation_side",
+                "truncation_side {} is not supported, only \"left\"", shown(*side));
   }
   const json::Value* beams = request.find("use_beam_search");
   if (beams && beams->is_bool() && beams->as_bool()) {

@@ -37,13 +37,14 @@ Prompts::Prompts(const ServerOptions& options, const ServerText& text)
       role_begin_(text.tokenizer->token_id("]~b]").value_or(-1)) {}
 
 Status Prompts::check_bytes(size_t bytes, const char* field) const {
-  const size_t most = static_cast<size_t>(context_tokens_) *
+  const int32_t context_tokens = context_tokens_;
+  const size_t most = static_cast<size_t>(context_tokens) *
                       static_cast<size_t>(std::max(1, text_.tokenizer->max_token_bytes()));
   if (bytes <= most) return {};
   return invalid(field,
                  "This model's maximum context length is {} tokens. However, {} is {} bytes long, "
                  "which is more than so many tokens can hold. Please reduce its length.",
-                 context_tokens_, field, bytes);
+                 context_tokens, field, bytes);
 }
 
 Result<EncodedChat> Prompts::chat(const ChatRequest& request) const {
@@ -80,29 +81,30 @@ Result<std::vector<TokenId>> Prompts::text(const std::string& text) const {
 
 Result<int32_t> Prompts::fit(std::vector<TokenId>& prompt, const GenerationOptions& options,
                              int32_t fallback) const {
+  const int32_t context_tokens = context_tokens_;
   if (options.truncate_prompt_tokens != 0) {
     const size_t keep = options.truncate_prompt_tokens > 0
                             ? static_cast<size_t>(options.truncate_prompt_tokens)
-                            : static_cast<size_t>(context_tokens_ - 1);
+                            : static_cast<size_t>(context_tokens - 1);
     if (prompt.size() > keep) {
       prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(keep));
     }
   }
   if (prompt.empty()) return invalid("prompt", "the prompt is empty");
-  const int64_t size = static_cast<int64_t>(prompt.size()), room = context_tokens_ - size;
+  const int64_t size = static_cast<int64_t>(prompt.size()), room = context_tokens - size;
   const int64_t wanted = options.max_tokens.value_or(fallback);
   if (room < 1) {
     return invalid("messages",
                    "This model's maximum context length is {} tokens. However, your request has {} "
                    "input tokens, which leaves no room for a reply. Please reduce its length.",
-                   context_tokens_, size);
+                   context_tokens, size);
   }
   if (options.max_tokens && wanted > room) {
     return invalid("max_tokens",
                    "This model's maximum context length is {} tokens. However, you requested {} "
                    "tokens ({} in the prompt, {} in the completion). Please reduce the length of "
                    "the prompt or max_tokens.",
-                   context_tokens_, size + wanted, size, wanted);
+                   context_tokens, size + wanted, size, wanted);
   }
   const bool open = !options.max_tokens && fallback == 0;
   const auto most = static_cast<int32_t>(open ? room : std::min(wanted, room));

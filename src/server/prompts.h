@@ -4,6 +4,7 @@
 // Thread-safety: const once set_context() was called; all else from any text thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -44,7 +45,7 @@ class Prompts {
   const ServerOptions& options_;
   const ServerText text_;
   const TokenId think_begin_, think_end_, role_begin_;
-  int32_t context_tokens_ = 0;
+  std::atomic<int32_t> context_tokens_{0};  // 0 while the model loads
 };
 
 }  // namespace m2

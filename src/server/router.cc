@@ -22,6 +22,16 @@ bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
+// Whether `methods` ("GET, POST") holds the method as a whole.
+bool lists(std::string_view methods, std::string_view method) {
+  while (!methods.empty()) {
+    const size_t end = std::min(methods.find(", "), methods.size());
+    if (methods.substr(0, end) == method) return true;
+    methods.remove_prefix(std::min(end + 2, methods.size()));
+  }
+  return false;
+}
+
 }  // namespace
 
 struct Router::Route {
@@ -127,7 +137,7 @@ std::optional<HttpReply> Router::check_head(const HttpRequest& head) {
   }
   if (!route) return openai_error(404, fmt::format("there is no route {}", path.substr(0, 128)));
   const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
-  if (route->methods.find(method) == std::string_view::npos || method.size() < 3) {
+  if (!lists(route->methods, method)) {
     HttpReply reply = openai_error(405, fmt::format("{} takes {}", route->path, route->methods));
     reply.fields.emplace_back("Allow", std::string(route->methods));
     return reply;

@@ -63,8 +63,6 @@ struct ServerOptions {
 
   // Replies
   ReasoningMode reasoning = ReasoningMode::kSplit;
-  bool tool_parser = false;       // --tool-call-parser
-  bool auto_tool_choice = false;  // --enable-auto-tool-choice
   bool exclude_tools_when_none = false;
   json::Object template_kwargs;  // defaults that a request's chat_template_kwargs override
   bool parse_special_in_text = false;

@@ -22,16 +22,16 @@
 namespace m2 {
 
 // Counts a request as open from its arrival to its last byte's hand-over.
-class OpenRequest {
+class OpenCount {
  public:
-  OpenRequest() = default;
-  explicit OpenRequest(std::atomic<int64_t>& count) : count_(&count) { ++count; }
-  OpenRequest(OpenRequest&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
-  OpenRequest& operator=(OpenRequest&& other) noexcept {
+  OpenCount() = default;
+  explicit OpenCount(std::atomic<int64_t>& count) : count_(&count) { ++count; }
+  OpenCount(OpenCount&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  OpenCount& operator=(OpenCount&& other) noexcept {
     std::swap(count_, other.count_);
     return *this;
   }
-  ~OpenRequest() {
+  ~OpenCount() {
     if (count_) --*count_;
   }
 
@@ -60,7 +60,7 @@ class Service : public OutputSink, public SessionHost {
 
   // Runs `task` on the text-in pool; kUnavailable when its queue is full.
   Status post(Task task);
-  OpenRequest open_request() { return OpenRequest(open_requests_); }
+  OpenCount open_request() { return OpenCount(open_requests_); }
 
   // Hands the session's choices to an engine. What goes wrong, now or later, reaches its writer.
   void run(SessionPlan plan, const std::shared_ptr<HttpExchange>& exchange);

@@ -156,7 +156,8 @@ void Session::take_tokens(Choice& choice, const ChoiceOutput& output) {
     }
   }
   if (output.finish == FinishReason::kNone) return;
-  pending.finish = output.finish;
+  pending.finish = nothing_wanted ? FinishReason::kLength : output.finish;
+  if (nothing_wanted) return choice.text.finish();
   // The model's own end says nothing more; a token that the client named does.
   const auto& named = plan_.options.stop.stop_token_ids;
   if (output.stop_token &&
@@ -200,6 +201,8 @@ void Session::emit(int32_t index) {
 }
 
 void Session::cancel_open(FinishReason reason) {
+  // First: who is still handing choices to the engine looks at this afterwards, and cancels too.
+  ended_ = true;
   for (int32_t i = 0; i < choices(); ++i) {
     Choice& choice = *choices_[i];
     if (choice.done) continue;

@@ -66,6 +66,7 @@ void StopMatcher::cut(size_t end, std::vector<Piece>& out) {
   for (Piece& piece : held_) {
     if (end == 0) break;
     const size_t taken = std::min(end, piece.text.size());
+    if (taken < piece.text.size()) piece.token = -1;  // half a tag is no tag
     piece.text.resize(taken);
     end -= taken;
     out.push_back(std::move(piece));

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "text/chat_template.h"
 #include "text/fold_instructions.h"
@@ -7,6 +9,9 @@
 namespace m2 {
 
 namespace {
+
+// JSON elements in the arguments strings of one request, together.
+constexpr size_t kMaxArgumentElements = 1u << 20;
 
 constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant",
                                                     "tool"};
@@ -133,23 +138,44 @@ std::string find_reasoning(const json::Object& message) {
   return joined;
 }
 
-// The arguments of one call become an object, as the template walks them.
-Status normalize_arguments(json::Value& arguments, const std::string& where) {
+// Elements and members of a value, at any depth.
+size_t count_elements(const json::Value& value) {
+  size_t count = 0;
+  std::vector<const json::Value*> open = {&value};
+  while (!open.empty()) {
+    const json::Value* next = open.back();
+    open.pop_back();
+    ++count;
+    if (next->is_array()) {
+      for (const json::Value& element : next->as_array()) open.push_back(&element);
+    } else if (next->is_object()) {
+      for (const auto& [key, member] : next->as_object()) open.push_back(&member);
+    }
+  }
+  return count;
+}
+
+// The arguments of one call become an object, as the template walks them. `elements_left` is what
+// the arguments of the whole request may still hold: JSON in strings is bounded like its own.
+Status normalize_arguments(json::Value& arguments, const std::string& where,
+                           size_t& elements_left) {
   if (arguments.is_null()) arguments = json::Object();
   if (arguments.is_string()) {
     if (arguments.as_string().find_first_not_of(" \t\r\n") == std::string::npos) {
       arguments = json::Object();
     } else {
-      auto parsed = json::parse(arguments.as_string(), {}, /*accept_nan=*/true);
+      const json::Limits limits{.max_elements = elements_left};
+      auto parsed = json::parse(arguments.as_string(), limits, /*accept_nan=*/true);
       if (!parsed) return invalid("messages", "{}: {}", where, parsed.error().message);
       arguments = std::move(*parsed);
+      elements_left -= std::min(elements_left, count_elements(arguments));
     }
   }
   if (arguments.is_object()) return {};
   return invalid("messages", "{} must be a JSON object, got {}", where, json::type_name(arguments));
 }
 
-Status normalize_calls(json::Object& message, size_t i) {
+Status normalize_calls(json::Object& message, size_t i, size_t& elements_left) {
   json::Value* calls = message.find("tool_calls");
   if (calls == nullptr) return {};
   if (calls->is_null() || (calls->is_array() && calls->as_array().empty())) {
@@ -174,12 +200,13 @@ Status normalize_calls(json::Object& message, size_t i) {
     }
     json::Value* arguments = target->as_object().find("arguments");
     if (arguments == nullptr) arguments = &target->as_object().set("arguments", nullptr);
-    M2_TRY(normalize_arguments(*arguments, where + ".arguments"));
+    M2_TRY(normalize_arguments(*arguments, where + ".arguments", elements_left));
   }
   return {};
 }
 
-Status normalize_assistant(json::Object& message, size_t i, std::string thinking) {
+Status normalize_assistant(json::Object& message, size_t i, std::string thinking,
+                           size_t& elements_left) {
   std::string reasoning = find_reasoning(message);
   if (reasoning.empty()) reasoning = std::move(thinking);
   message.erase("reasoning");
@@ -190,7 +217,7 @@ Status normalize_assistant(json::Object& message, size_t i, std::string thinking
   } else {
     message.set("reasoning_content", std::move(reasoning));
   }
-  return normalize_calls(message, i);
+  return normalize_calls(message, i, elements_left);
 }
 
 }  // namespace
@@ -200,13 +227,14 @@ Result<json::Value> normalize_messages(json::Value messages) {
     return invalid("messages", "messages must be an array, got {}", json::type_name(messages));
   }
   size_t i = 0;
+  size_t elements_left = kMaxArgumentElements;
   for (json::Value& message : messages.as_array()) {
     M2_TRY(check_role(message, i));
     json::Object& object = message.as_object();
     std::string thinking;
     M2_TRY(normalize_content(object, i, thinking));
     if (object.find("role")->as_string() == "assistant") {
-      M2_TRY(normalize_assistant(object, i, std::move(thinking)));
+      M2_TRY(normalize_assistant(object, i, std::move(thinking), elements_left));
     }
     ++i;
   }

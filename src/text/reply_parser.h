@@ -42,7 +42,7 @@ enum class ReasoningMode {
 struct ReplyParserOptions {
   ReasoningMode reasoning = ReasoningMode::kSplit;
   bool starts_in_reasoning = true;  // the prompt ends inside <think>
-  bool parse_tools = false;         // --tool-call-parser set and tools in the request
+  bool parse_tools = false;         // the request has tools
   bool suppress_tools = false;      // tool_choice "none": calls are parsed out and dropped
   bool strict_names = true;         // a call to a tool that is not in the request is dropped;
                                     // where the request has no tools, any name passes

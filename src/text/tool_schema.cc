@@ -6,10 +6,12 @@
 namespace m2 {
 namespace {
 
-// Schemas come from the client: what a walk may visit is bounded, so that references to references
-// cannot multiply. Real parameters stay far below both.
-constexpr int kMaxVisits = 256;  // schemas looked at for one parameter
-constexpr int kMaxHops = 16;     // references followed in a row
+// Schemas come from the client: the work that all of a request's may cause is bounded, so that
+// references to references cannot multiply. Real requests stay far below; what comes after the
+// bound is taken for a string.
+constexpr int64_t kMaxWork = 1 << 20;  // schemas, branches, literals and members looked at
+constexpr int kMaxVisits = 256;        // schemas looked at for one parameter
+constexpr int kMaxHops = 16;           // references followed in a row
 
 // "a~1b" → "a/b", "~0" → "~" (RFC 6901).
 std::string unescape(std::string_view part) {
@@ -27,7 +29,7 @@ std::string unescape(std::string_view part) {
 
 // What "#/$defs/City" names in the same schema; nullptr for anything that is not there, and for
 // references to other documents, which are never fetched.
-const json::Value* referenced(const json::Value& root, std::string_view reference) {
+const json::Value* referenced(const json::Value& root, std::string_view reference, int64_t& work) {
   if (!reference.starts_with('#')) return nullptr;
   reference.remove_prefix(1);
   const json::Value* value = &root;
@@ -36,34 +38,41 @@ const json::Value* referenced(const json::Value& root, std::string_view referenc
     reference.remove_prefix(1);
     const std::string_view part = reference.substr(0, reference.find('/'));
     reference.remove_prefix(part.size());
+    work -= value->is_object() ? static_cast<int64_t>(value->as_object().size()) : 1;
+    if (work < 0) return nullptr;
     value = value->find(unescape(part));
   }
   return value;
 }
 
 // The schema itself, or what its $ref leads to.
-const json::Value* resolved(const json::Value& root, const json::Value* schema) {
+const json::Value* resolved(const json::Value& root, const json::Value* schema, int64_t& work) {
   for (int hops = 0; schema != nullptr; ++hops) {
     const json::Value* reference = schema->find("$ref");
     if (reference == nullptr || !reference->is_string()) return schema;
     if (hops == kMaxHops) return nullptr;
-    schema = referenced(root, reference->as_string());
+    schema = referenced(root, reference->as_string(), work);
   }
   return nullptr;
 }
 
-TypeSet own_types(const json::Value& schema) {
+TypeSet own_types(const json::Value& schema, int64_t& work) {
   TypeSet types = 0;
+  if (--work < 0) return types;
   if (const json::Value* type = schema.find("type")) {
     if (type->is_string()) types |= type_named(type->as_string());
     if (type->is_array()) {
       for (const json::Value& name : type->as_array()) {
+        if (--work < 0) break;
         if (name.is_string()) types |= type_named(name.as_string());
       }
     }
   }
   if (const json::Value* literals = schema.find("enum"); literals && literals->is_array()) {
-    for (const json::Value& literal : literals->as_array()) types |= type_of(literal);
+    for (const json::Value& literal : literals->as_array()) {
+      if (--work < 0) break;
+      types |= type_of(literal);
+    }
   }
   if (const json::Value* literal = schema.find("const")) types |= type_of(*literal);
   return types;
@@ -75,23 +84,26 @@ bool is_nullable(const json::Value& schema) {
 }
 
 // Walks the alternatives with a list of its own: no recursion on a client's nesting.
-TypeSet types_of(const json::Value& root, const json::Value& parameter) {
+TypeSet types_of(const json::Value& root, const json::Value& parameter, int64_t& work) {
   TypeSet types = 0;
   TypeSet null = 0;  // apart: {"nullable": true} alone is a string or null
   std::vector<const json::Value*> open = {&parameter};
-  for (int visits = 0; !open.empty() && visits < kMaxVisits; ++visits) {
+  for (int visits = 0; !open.empty() && visits < kMaxVisits && work > 0; ++visits) {
     const json::Value* schema = open.back();
     open.pop_back();
-    types |= own_types(*schema);  // what stands beside a $ref counts, too
+    types |= own_types(*schema, work);  // what stands beside a $ref counts, too
     if (is_nullable(*schema)) null = kNullType;
-    const json::Value* target = resolved(root, schema);
+    const json::Value* target = resolved(root, schema, work);
     if (target == nullptr) continue;
     if (is_nullable(*target)) null = kNullType;
-    types |= own_types(*target);
+    types |= own_types(*target, work);
     for (const char* key : {"anyOf", "oneOf", "allOf"}) {
       const json::Value* branches = target->find(key);
       if (branches == nullptr || !branches->is_array()) continue;
-      for (const json::Value& branch : branches->as_array()) open.push_back(&branch);
+      for (const json::Value& branch : branches->as_array()) {
+        if (--work < 0) break;
+        open.push_back(&branch);
+      }
     }
   }
   return (types == 0 ? kStringType : types) | null;
@@ -101,17 +113,18 @@ TypeSet types_of(const json::Value& root, const json::Value& parameter) {
 
 ToolSchemas::ToolSchemas(const json::Value& tools) {
   if (!tools.is_array()) return;
+  int64_t work = kMaxWork;
   for (const json::Value& tool : tools.as_array()) {
     const json::Value* function = tool.find("function");
     const json::Value* name = function ? function->find("name") : nullptr;
     if (name == nullptr || !name->is_string()) continue;
     Parameters& parameters = tools_[name->as_string()];
     const json::Value* root = function->find("parameters");
-    const json::Value* schema = root ? resolved(*root, root) : nullptr;
+    const json::Value* schema = root ? resolved(*root, root, work) : nullptr;
     const json::Value* properties = schema ? schema->find("properties") : nullptr;
     if (properties == nullptr || !properties->is_object()) continue;
     for (const auto& [key, parameter] : properties->as_object()) {
-      parameters[key] = types_of(*root, parameter);
+      parameters[key] = types_of(*root, parameter, work);
     }
   }
 }
