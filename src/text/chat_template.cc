@@ -83,10 +83,13 @@ struct ChatTemplate::Impl {
   bool finds_all_control_tokens() const;
 };
 
+// Everything that a client sends goes in through `variables`, escaped, with the exceptions that
+// add_messages makes.
 Result<std::string> ChatTemplate::Impl::render(const ChatInput& input) const {
   const ControlMarks* const escaping = input.parse_special_in_text ? nullptr : &marks;
   ValueTree variables(escaping);
-  // Ours come last: a client's variable of the same name cannot override them.
+  // A key that comes twice takes its last value. Ours come last: a client's variable of the same
+  // name cannot override them.
   variables.begin_map(input.kwargs.size() + 3);
   for (const auto& [key, value] : input.kwargs) {
     variables.add_key(key);
@@ -104,6 +107,7 @@ Result<std::string> ChatTemplate::Impl::render(const ChatInput& input) const {
   return text;
 }
 
+// The sample spells no control token, so both ways must give the same ids.
 bool ChatTemplate::Impl::finds_all_control_tokens() const {
   ChatInput input;
   input.messages = *json::parse(kSample);

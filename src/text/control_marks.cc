@@ -70,6 +70,8 @@ void ControlMarks::append_mark(std::string& out, size_t index) const {
   append_utf8(out, kFirstMark + static_cast<uint32_t>(index));
 }
 
+// Runs once a template, over a few KiB: plain search is fast enough. The longest spelling wins, as
+// it does in the reference tokenizer.
 std::string ControlMarks::mark_source(std::string_view source) const {
   std::string out;
   size_t text_begin = 0;
@@ -127,6 +129,8 @@ bool ControlMarks::has_think_end(std::string_view text) const {
   return think_end_ < tokens_.size() && text.find(tokens_[think_end_].text) != text.npos;
 }
 
+// The template splits at any </think>, takes what follows the last <think> before it as reasoning,
+// and drops the rest; a <think> after it would come through, so that one stays text.
 std::string ControlMarks::escape_thinking(std::string_view text, bool& closed) const {
   std::string out;
   size_t text_begin = 0;
@@ -153,6 +157,7 @@ std::string ControlMarks::escape_thinking(std::string_view text, bool& closed) c
 std::string ControlMarks::escape_open_thinking(std::string_view text) const {
   std::string out;
   if (think_begin_ < tokens_.size() && text.starts_with(tokens_[think_begin_].text)) {
+    // Only here, at the very start: the model is to go on from inside its reasoning.
     append_mark(out, think_begin_);
     text.remove_prefix(tokens_[think_begin_].text.size());
   }
@@ -171,6 +176,7 @@ ControlMarks::Piece ControlMarks::next(std::string_view rendered, size_t positio
   }
   if (byte == 0xEF && starts_at(rendered, position, kEscape)) {
     const uint32_t number = four_byte_code(rendered, position + kEscape.size()) - kStandIn;
+    // A lone kEscape, torn from its stand-in by the template, is text like any other.
     if (number < kNoncharacters + tokens_.size()) {
       const uint32_t code = number < kNoncharacters ? kFirstNoncharacter + number
                                                     : kFirstMark + number - kNoncharacters;
@@ -200,6 +206,8 @@ std::string ControlMarks::plain(std::string_view rendered) const {
 Result<std::vector<int32_t>> ControlMarks::encode(std::string_view rendered) const {
   std::vector<int32_t> ids;
   std::string text;
+  // Text is encoded in the longest pieces between control tokens: normalisation and words end at
+  // a control token, as they do in the reference tokenizer.
   const auto flush = [&]() -> Status {
     if (text.empty()) return {};
     M2_ASSIGN(const std::vector<int32_t> more, tokenizer_->encode(text, AddedTokens::kAsText));

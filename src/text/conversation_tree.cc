@@ -31,6 +31,7 @@ class ContentWriter {
     if (continued && !texts_.empty()) last_ = texts_.back();
     const json::Value* role = message.find("role");
     const json::Value* reasoning = message.find("reasoning_content");
+    // With a field for its reasoning the template leaves the content alone, and so do we.
     const bool own_words = marks != nullptr && role != nullptr && role->is_string() &&
                            role->as_string() == "assistant" &&
                            !(reasoning != nullptr && reasoning->is_string());
@@ -38,6 +39,7 @@ class ContentWriter {
     for (const std::string* text : texts_) {
       splits_thinking_ = splits_thinking_ || marks->has_think_end(*text);
     }
+    // The first text may open the reasoning only where nothing closes it and the turn goes on.
     if (!splits_thinking_ && last_ != nullptr) open_ = texts_.front();
   }
 

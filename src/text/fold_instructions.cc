@@ -112,6 +112,7 @@ json::Array fold_instructions(json::Array messages) {
       append(pending, instruction_text(message));
       continue;
     }
+    // Results follow their call at once; what waits goes behind the last of them.
     if (role_of(message) != "tool") place(out, pending, &message);
     out.push_back(std::move(message));
   }

@@ -40,6 +40,7 @@ struct Tokenizer::Impl {
   std::vector<AddedToken> added;
   int32_t max_token_bytes = 0;
 
+  // Ids come from the model and from clients; any integer is allowed.
   bool knows(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < vocabulary.size; }
   std::string_view bytes(int32_t id) const {
     return text_of(vocabulary.bytes, vocabulary.byte_offsets, id);
@@ -73,6 +74,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(const std::string& name,
   if (code != M2_OK) return invalid("", "{}: {}", name, error.view());
   impl.handle.reset(handle);
   m2_tokenizer_vocabulary(handle, &impl.vocabulary);
+  // Added tokens are collected once, so that looking for them costs a request nothing.
   for (int32_t id = 0; id < tokenizer->vocab_size(); ++id) {
     const auto bytes = static_cast<int32_t>(impl.bytes(id).size());
     impl.max_token_bytes = std::max(impl.max_token_bytes, bytes);
@@ -88,6 +90,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, AddedToken
   ffi::Buffer error;
   const int32_t code = m2_tokenizer_encode(impl_->handle.get(), ffi::slice(text),
                                            added == AddedTokens::kParse, ids.get(), error.get());
+  // A panic of the library: ours to mend, so not the client's fault.
   if (code == M2_FAULT) return fail(ErrorKind::kInternal, "", "tokenizer: {}", error.view());
   if (code != M2_OK) return invalid("", "tokenizer: {}", error.view());
   const std::span<const uint32_t> view = ids.view();

@@ -41,6 +41,7 @@ void ValueTree::begin_map(size_t count) {
 
 void ValueTree::add_key(std::string_view key) { add_client_text(key); }
 
+// Recursion is as deep as the value, which json::parse has bounded.
 void ValueTree::add(const json::Value& value) {
   if (value.is_null()) {
     bytes_ += 'n';
@@ -55,7 +56,7 @@ void ValueTree::add(const json::Value& value) {
     bytes_ += 'd';
     bytes_.append(reinterpret_cast<const char*>(&number), sizeof(number));
   } else if (value.is_big_integer()) {
-    bytes_ += 'b';
+    bytes_ += 'b';  // digits: no machine type holds it
     add_text(std::get<json::BigInteger>(value.storage()).digits);
   } else if (value.is_string()) {
     bytes_ += 's';

@@ -8,5 +8,7 @@ mod clock;
 mod fast;
 pub mod python;
 pub mod template;
+#[cfg(test)]
+mod template_test;
 pub mod tokenizer;
 pub mod tree;
