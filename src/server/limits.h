@@ -40,6 +40,9 @@ struct ServerLimits {
   // Sent to the device with every step of the row.
   int32_t max_allowed_token_ids = 4096;
   int32_t max_logprob_token_ids = 128;
+  // Of one request's prompts, and of its reply where that is one document: about 80 bytes of text
+  // each. A whole context of replies with 20 each fits.
+  int64_t max_logprob_entries = 8 << 20;
   size_t max_cache_salt_bytes = 256;
   size_t max_name_bytes = 512;  // model, user, ids
   size_t max_template_kwargs = 32;

@@ -38,7 +38,8 @@ void OpenAiApi::queue(HttpRequest request, std::shared_ptr<HttpExchange> exchang
     return;
   }
   const auto job =
-      std::make_shared<Job>(Job{std::move(request), std::move(exchange), service_.open_request()});
+      std::make_shared<Job>(Job{std::move(request), std::move(exchange), service_.open_request(),
+                                std::chrono::steady_clock::now()});
   const Status queued = service_.post([this, job, work] {
     if (job->exchange->gone()) return;
     Status done = service_.ready();  // it may have waited for long
@@ -80,7 +81,7 @@ SessionPlan OpenAiApi::make_plan(GenerationOptions options, const ReplySettings&
 }
 
 // What one request may hold in memory, whatever its n and the number of its prompts.
-Status OpenAiApi::check_total(const SessionPlan& plan) const {
+Status OpenAiApi::check_total(const SessionPlan& plan, bool stream) const {
   const auto choices = static_cast<int64_t>(plan.prompts.size()) * plan.options.n;
   if (choices > options_.limits.max_total_choices) {
     return invalid("n", "prompts times n must be at most {}, got {}",
@@ -92,8 +93,38 @@ Status OpenAiApi::check_total(const SessionPlan& plan) const {
   int64_t total = 0;
   for (const auto& prompt : plan.prompts) total += static_cast<int64_t>(prompt.size());
   total *= plan.options.n;
-  if (total <= most) return {};
-  return invalid("n", "prompts times n are {} tokens, one request may have {}", total, most);
+  if (total > most) {
+    return invalid("n", "prompts times n are {} tokens, one request may have {}", total, most);
+  }
+  return check_logprobs(plan, stream);
+}
+
+// A stream's logprobs are sent and forgotten; a document's are kept to the end.
+Status OpenAiApi::check_logprobs(const SessionPlan& plan, bool stream) const {
+  const int64_t most = options_.limits.max_logprob_entries;
+  const SamplingParams& sampling = plan.options.sampling;
+  const int64_t ids = static_cast<int64_t>(sampling.logprob_token_ids.size());
+  int64_t prompt_tokens = 0, reply_tokens = 0;
+  for (size_t i = 0; i < plan.prompts.size(); ++i) {
+    prompt_tokens += static_cast<int64_t>(plan.prompts[i].size());
+    reply_tokens += int64_t{plan.max_tokens[i]} * plan.options.n;
+  }
+  const int64_t of_prompts = prompt_tokens * (plan.options.prompt_logprobs + 1);
+  if (of_prompts > most) {
+    return invalid("prompt_logprobs",
+                   "prompt_logprobs of {} prompt tokens are {} values, at most "
+                   "{} are given",
+                   prompt_tokens, of_prompts, most);
+  }
+  const int64_t of_reply =
+      stream || sampling.num_logprobs < 0 ? 0 : reply_tokens * (sampling.num_logprobs + 1 + ids);
+  if (of_reply > most) {
+    return invalid("logprobs",
+                   "logprobs of {} tokens (max_tokens times n) may be {} values, at "
+                   "most {} are given at once; ask for fewer, or for a stream",
+                   reply_tokens, of_reply, most);
+  }
+  return {};
 }
 
 void OpenAiApi::log_request(const OpenAiReply& reply, const SessionPlan& plan) const {
@@ -118,6 +149,7 @@ Status OpenAiApi::run_chat(Job& job) {
             prompts.fit(encoded.tokens, request.options, options_.sampling.max_tokens));
 
   SessionPlan plan = make_plan(std::move(request.options), chat.reply);
+  plan.arrival = job.arrival;
   plan.max_tokens.push_back(max_tokens);
   ReplyParserOptions& parser = plan.text.parser.emplace();
   const bool split = request.split_reasoning || !request.include_reasoning;
@@ -131,7 +163,7 @@ Status OpenAiApi::run_chat(Job& job) {
   OpenAiReply reply = make_reply(job, std::move(chat.reply), "chatcmpl-");
   if (reply.settings.return_token_ids) reply.prompts.push_back(encoded.tokens);
   plan.prompts.push_back(std::move(encoded.tokens));
-  M2_TRY(check_total(plan));
+  M2_TRY(check_total(plan, reply.settings.stream));
   log_request(reply, plan);
   ChatReplyOptions how{.role = std::move(chat.role),
                        .echoed_text = std::move(chat.echoed_text),
@@ -154,6 +186,7 @@ Status OpenAiApi::run_completions(Job& job) {
       options_.sampling.max_tokens > 0 ? options_.sampling.max_tokens : kDefaultCompletionTokens;
 
   SessionPlan plan = make_plan(options, completion.reply);
+  plan.arrival = job.arrival;
   CompletionReplyOptions how{.n = options.n, .prompt_texts = {}, .echo = completion.echo};
   how.prompt_logprobs = options.prompt_logprobs >= 0 && !completion.echo;
   for (Prompt& prompt : completion.request.prompts) {
@@ -168,7 +201,7 @@ Status OpenAiApi::run_completions(Job& job) {
     plan.max_tokens.push_back(max_tokens);
     plan.prompts.push_back(std::move(tokens));
   }
-  M2_TRY(check_total(plan));
+  M2_TRY(check_total(plan, completion.reply.stream));
 
   OpenAiReply reply = make_reply(job, std::move(completion.reply), "cmpl-");
   reply.prompts = plan.prompts;

@@ -3,6 +3,7 @@
 // Thread-safety: all methods from any thread; the work is done on the service's text-in pool.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "server/http_exchange.h"
@@ -34,6 +35,7 @@ class OpenAiApi {
     HttpRequest request;
     std::shared_ptr<HttpExchange> exchange;
     OpenCount open;
+    std::chrono::steady_clock::time_point arrival;
   };
   using Work = Status (OpenAiApi::*)(Job&);
 
@@ -47,7 +49,8 @@ class OpenAiApi {
   RequestRules rules() const { return {options_, service_.vocab_size()}; }
   OpenAiReply make_reply(Job& job, ReplySettings settings, const char* id_prefix) const;
   SessionPlan make_plan(GenerationOptions options, const ReplySettings& settings) const;
-  Status check_total(const SessionPlan& plan) const;
+  Status check_total(const SessionPlan& plan, bool stream) const;
+  Status check_logprobs(const SessionPlan& plan, bool stream) const;
   void log_request(const OpenAiReply& reply, const SessionPlan& plan) const;
   std::string model_card(const std::string& name) const;
 

@@ -127,7 +127,7 @@ void Session::note_times(Choice& choice, size_t tokens) {
   };
   if (!choice.first_token) {
     choice.first_token = now;
-    metrics_.first_token(seconds(now - arrival_));
+    metrics_.first_token(seconds(now - plan_.arrival));
     if (tokens > 1) metrics_.next_tokens(0, static_cast<int32_t>(tokens) - 1);
   } else {
     metrics_.next_tokens(seconds(now - choice.last_token), static_cast<int32_t>(tokens));
@@ -179,7 +179,7 @@ void Session::count_ended(int32_t index, FinishReason reason) {
   const Choice& choice = *choices_[index];
   const auto now = Clock::now();
   metrics_.choice_ended(
-      reason, {.arrival = arrival_,
+      reason, {.arrival = plan_.arrival,
                .first_token = choice.first_token.value_or(now),
                .last_token = choice.last_token,
                .end = now,

@@ -40,6 +40,8 @@ struct SessionPlan {
   ChoiceTextRules text;
   std::vector<TokenId> eos_token_ids;
   int32_t stream_interval = 1;
+  std::chrono::steady_clock::time_point arrival =
+      std::chrono::steady_clock::now();  // of the request
   std::unique_ptr<ReplyWriter> writer;
 };
 
@@ -79,7 +81,6 @@ class Session : public std::enable_shared_from_this<Session> {
   SessionHost& host_;
   ServerMetrics& metrics_;
   const std::shared_ptr<Strand> strand_;
-  const Clock::time_point arrival_ = Clock::now();
   std::vector<std::unique_ptr<Choice>> choices_;
   ReplyUsage usage_;
   int32_t open_choices_;

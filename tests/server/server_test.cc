@@ -286,6 +286,18 @@ TEST_F(ServerTest, LongPromptsAreRefusedWithTheLimit) {
   EXPECT_EQ(at(parsed(cut.body), "usage.prompt_tokens").as_int(), 99);
 }
 
+TEST_F(ServerTest, LogprobsAreBounded) {
+  ServerOptions options;
+  options.limits.max_logprob_entries = 1000;
+  TestServer server(std::move(options));
+  const std::string many = R"("max_tokens":100,"n":2,"logprobs":true,"top_logprobs":5)";
+  const RawReply reply = server.chat(ask_for("</think>x", many));
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_NE(reply.body.find("1200"), std::string::npos) << reply.body;
+  EXPECT_EQ(server.chat(ask_for("</think>x", many + R"(,"stream":true)")).status, 200);
+  EXPECT_EQ(server.chat(ask_for(std::string(800, 'q'), R"("prompt_logprobs":20)")).status, 400);
+}
+
 TEST_F(ServerTest, ANewServerLoads) {
   TestServer server({}, {}, 16, false);
   EXPECT_EQ(ask(server.port(), get("/health")).status, 503);
