@@ -10,7 +10,11 @@ if ! [[ $port =~ ^[0-9]{1,5}$ ]] || ((port < 1 || port > 65535)); then
   echo "serve: PORT must be 1 to 65535, got '$port'" >&2
   exit 1
 fi
-# Before minutes of building: is the port free?
+# Before minutes of building: is there a model, and is the port free?
+if [[ $model == models/* && ! -f $model/config.json ]]; then
+  echo "serve: $model holds no config.json" >&2
+  exit 1
+fi
 if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
   echo "serve: port $port is in use; choose another with  make serve PORT=8001" >&2
   exit 1

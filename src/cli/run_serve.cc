@@ -63,9 +63,10 @@ Result<std::unique_ptr<Executor>> load_model(const ServeOptions& options, const 
   }
   log_lines(describe(runtime.plan));
   const Capacity capacity = runtime.executor->capacity();
-  log_info("KV cache: {} tokens ({} blocks of {}); up to {} sequences of {} tokens at once",
-           int64_t{capacity.num_blocks} * capacity.block_tokens, capacity.num_blocks,
-           capacity.block_tokens, capacity.max_sequences, capacity.max_model_tokens);
+  log_info(
+      "KV cache: {} tokens ({} blocks of {}), shared by up to {} sequences of at most {} tokens",
+      int64_t{capacity.num_blocks} * capacity.block_tokens, capacity.num_blocks,
+      capacity.block_tokens, capacity.max_sequences, capacity.max_model_tokens);
   return std::move(runtime.executor);
 }
 
