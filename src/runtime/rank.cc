@@ -18,7 +18,7 @@ Rank::~Rank() {
 void Rank::push(Command command) {
   {
     std::lock_guard lock(mutex_);
-    commands_.push_back(command);
+    commands_.push() = command;
   }
   changed_.notify_all();
 }
@@ -29,7 +29,7 @@ void Rank::run() {
     changed_.wait(lock, [&] { return stopping_ || !commands_.empty(); });
     if (stopping_) break;
     const Command command = commands_.front();
-    commands_.pop_front();
+    commands_.pop();
     lock.unlock();
     execute(command);
     lock.lock();
@@ -55,15 +55,7 @@ void Rank::publish(uint64_t step, const Status& status, SampleOutput& output) {
   {
     std::lock_guard lock(mutex_);
     if (!status && status_) status_ = status;
-    if (status) {
-      StepResult result;
-      if (!spare_.empty()) {
-        result = std::move(spare_.back());
-        spare_.pop_back();
-      }
-      take_output(step, output, result);
-      results_.push_back(std::move(result));
-    }
+    if (status) take_output(step, output, results_.push());
   }
   changed_.notify_all();
 }
@@ -76,8 +68,7 @@ Status Rank::take(Deadline deadline, StepResult& result) {
   if (!there) return fail(ErrorKind::kInternal, "", "a step missed its deadline: the device hangs");
   if (results_.empty()) return fail(ErrorKind::kInternal, "", "the rank has stopped");
   std::swap(result, results_.front());
-  spare_.push_back(std::move(results_.front()));
-  results_.pop_front();
+  results_.pop();
   return {};
 }
 

@@ -5,17 +5,16 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 #include "engine/executor.h"
 #include "model/forward.h"
 #include "model/ops.h"
 #include "model/weights.h"
 #include "parallel/communicator.h"
+#include "runtime/ring.h"
 #include "runtime/step_inputs.h"
 
 namespace m2 {
@@ -46,8 +45,8 @@ class Rank {
 
  private:
   struct Command {
-    const StepPlan* forward;
-    const SamplePlan* sample;
+    const StepPlan* forward = nullptr;
+    const SamplePlan* sample = nullptr;
   };
   void push(Command command);
   void run();
@@ -61,9 +60,8 @@ class Rank {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Command> commands_;
-  std::deque<StepResult> results_;
-  std::vector<StepResult> spare_;  // taken results' memory, for the next ones
+  Ring<Command, 16> commands_;   // the engine has two steps under way
+  Ring<StepResult, 8> results_;  // their memory is used again
   Status status_;
   bool stopping_ = false, ended_ = false;
   std::thread thread_;  // last: starts when the rest is there

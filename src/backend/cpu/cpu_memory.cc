@@ -148,6 +148,8 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
     scratch.candidates.reserve(config.vocab_size);  // a copy does not keep capacity
   }
   ops->output_.rows.reserve(limits.max_sample_rows);
+  // A token an item at worst, for each head.
+  ops->attention_items_.reserve(int64_t{limits.max_step_tokens} * shard.num_kv_heads);
   return ops;
 }
 

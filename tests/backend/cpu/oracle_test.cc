@@ -150,7 +150,8 @@ void check_tie(const Golden& golden, const Model& model, const Place& place, Run
   tokens.resize(place.position + 1);
   auto ops = std::make_unique<ReferenceOps>(model.config, limits_for(model.config, golden));
   const ReferenceOps& reference = *ops;
-  const Logits exact = Runner(model, std::move(ops)).sequence(tokens, 1000).back();
+  Runner exact_runner(model, std::move(ops));
+  const Logits exact = exact_runner.sequence(tokens, 1000).back();
   const Logits found = ours.sequence(tokens, 128).back();
   EXPECT_LT(reference.router_margin(place.position), kRouterTie)
       << "prompt " << place.prompt << ", position " << place.position;
