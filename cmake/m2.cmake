@@ -7,7 +7,7 @@ if(M2_SANITIZE)
   # Instrumented code makes g++ see accesses out of bounds that are not there, in Boost's headers for
   # one: warnings are errors in every other tree.
   target_compile_options(m2_options INTERFACE -fsanitize=${M2_SANITIZE} -fno-omit-frame-pointer -g
-                         -Wno-error -Wno-array-bounds -Wno-maybe-uninitialized)
+                         -Wno-error)
   target_link_options(m2_options INTERFACE -fsanitize=${M2_SANITIZE})
 endif()
 
@@ -32,7 +32,10 @@ function(m2_add_test name)
   target_compile_definitions(${name} PRIVATE M2_SHARED_DIR="${M2_SHARED_DIR}"
                              M2_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 120)
+    set(ARG_TIMEOUT 300)
+  endif()
+  if(M2_SANITIZE)
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 5")
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})

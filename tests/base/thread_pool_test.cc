@@ -20,8 +20,8 @@ TEST(ThreadPoolTest, RunsWhatIsQueuedBeforeItEnds) {
 }
 
 TEST(ThreadPoolTest, RefusesWhenTheQueueIsFull) {
+  std::promise<void> release, started;  // outlive the pool, whose thread uses them
   ThreadPool pool("test", 1, 1);
-  std::promise<void> release, started;
   ASSERT_TRUE(pool.try_post([&] {
     started.set_value();
     release.get_future().wait();
@@ -48,8 +48,8 @@ TEST(StrandTest, KeepsOrderAndNeverOverlaps) {
 
 TEST(StrandTest, AFullPoolLosesNoTask) {
   std::atomic<int> runs{0};
-  ThreadPool pool("test", 1, 1);
   std::promise<void> release, started;
+  ThreadPool pool("test", 1, 1);
   ASSERT_TRUE(pool.try_post([&] {
     started.set_value();
     release.get_future().wait();
