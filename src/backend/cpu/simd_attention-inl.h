@@ -61,6 +61,20 @@ HWY_INLINE void score_keys(const AttendChunk& c, const ChunkRows& rows, int32_t 
   }
 }
 
+// Asks memory for the keys that come after the four from j, and for the values of these four: in
+// decode both are read once a step, and their rows are too short for the machine to guess ahead.
+HWY_INLINE void prefetch_rows(const AttendChunk& c, const ChunkRows& rows, int32_t j,
+                              int32_t num_keys) {
+  constexpr int32_t kAhead = 8, kLine = 64 / sizeof(float);
+  for (int32_t k = j; k < HWY_MIN(j + 4, num_keys); ++k) {
+    const float* key = rows.keys[HWY_MIN(k + kAhead, num_keys - 1)];
+    for (int32_t d = 0; d < c.head_dim; d += kLine) {
+      __builtin_prefetch(key + d);
+      __builtin_prefetch(rows.values[k] + d);
+    }
+  }
+}
+
 // Turns a query's scores into exponentials, zero from `visible` to the next whole vector.
 HWY_INLINE void soften(const AttendChunk& c, int32_t query) {
   float* scores = c.scores + int64_t{query} * kChunkTokens;
@@ -148,6 +162,7 @@ void attend(const AttendChunk& c) {
   ChunkRows rows;
   find_rows(c, num_keys, rows);
   for (int32_t j = 0; j < num_keys; j += 4) {
+    prefetch_rows(c, rows, j, num_keys);
     by_threes(c.num_queries,
               [&](int32_t q, auto count) HWY_ATTR { score_keys<count()>(c, rows, q, j); });
   }
