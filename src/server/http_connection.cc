@@ -233,8 +233,11 @@ asio::awaitable<HttpConnection::Next> HttpConnection::answer(HttpRequest request
                                                              const HttpFields& fields,
                                                              const HttpRequestReader& head) {
   auto exchange = std::make_shared<HttpExchange>(limits_.stream_backlog_bytes);
-  exchange->on_ready([self = shared_from_this()] {
-    asio::post(self->loop_.context, [self] { self->wake_.cancel(); });
+  // Weak, as it is called on other threads: a connection goes on its loop's thread alone.
+  exchange->on_ready([&context = loop_.context, weak = weak_from_this()] {
+    asio::post(context, [weak] {
+      if (const auto self = weak.lock()) self->wake_.cancel();
+    });
   });
   loop_.shared.handler.handle(std::move(request), exchange);
   exchange_ = exchange.get();
