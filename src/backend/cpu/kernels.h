@@ -65,9 +65,10 @@ struct Kernels {
   double (*exponentials)(const float* x, float largest, int64_t n, float* out);
 };
 
-// Floats of scratch that a matmul over `columns` wants.
+// Floats of scratch that a matmul over `columns` wants: a panel of weights, and sums in up to 16
+// lanes for every row and token of a block.
 constexpr int64_t matmul_scratch(int64_t columns) {
-  return (columns > 2048 ? columns : 2048) + 64 * kTokenBlock;
+  return (columns > 2048 ? columns : 2048) + int64_t{16} * kRowBlock * kTokenBlock;
 }
 // Rows to give one item of work, so that `threads` share `rows` evenly: whole groups of 8.
 int64_t rows_an_item(int64_t rows, int32_t threads);

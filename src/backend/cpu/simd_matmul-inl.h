@@ -30,57 +30,47 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kRunColumns = 512;
 constexpr int kPanelRows = 4;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
 
-// How a type of weights becomes fp32: kGroup columns, whose vectors go in order to use(j, vector).
+// How a type of weights becomes fp32: kParts vectors are loaded at once, part<j>() widens one.
 struct F8Weights {
   using Stored = uint8_t;
   // Packed (pack_row() below): 32-bit lane l of a group holds columns l, l + N, l + 2N and l + 3N.
-  static constexpr int64_t kGroup = 4 * kN;
+  static constexpr int kParts = 4;
   static float scale(const Matrix& w, int64_t row, int64_t column) {
     return w.scales[row / kScaleTile * scale_tiles(w.columns) + column / kScaleTile];
   }
   static constexpr float kFactor = 0x1p120f / kInputScale;
 
-  template <class Use>
-  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+  template <int kPart>
+  static HWY_INLINE V part(const Stored* p) {
     const hn::RebindToSigned<F> d32;
     const auto group = hn::LoadU(d32, reinterpret_cast<const int32_t*>(p));
-    use(0, value(hn::ShiftLeft<24>(group)));
-    use(1, value(hn::ShiftLeft<16>(group)));
-    use(2, value(hn::ShiftLeft<8>(group)));
-    use(3, value(group));
-  }
-
- private:
-  // The e4m3 code in the upper byte, its exponent and mantissa moved to where fp32 keeps them.
-  template <class Lanes>
-  static HWY_INLINE V value(Lanes code) {
-    const hn::RebindToSigned<F> d32;
-    const auto mask = hn::Set(d32, static_cast<int32_t>(0x87f00000u));
-    return hn::BitCast(kF, hn::And(hn::ShiftRight<4>(code), mask));
+    // The part's code to the upper byte, then exponent and mantissa to where fp32 keeps them.
+    const auto code = hn::ShiftRight<4>(hn::ShiftLeft<24 - 8 * kPart>(group));
+    return hn::BitCast(kF, hn::And(code, hn::Set(d32, static_cast<int32_t>(0x87f00000u))));
   }
 };
 
 struct Bf16Weights {
   using Stored = uint16_t;
-  static constexpr int64_t kGroup = kN;
+  static constexpr int kParts = 1;
   static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
   static constexpr float kFactor = 1 / kInputScale;
-  template <class Use>
-  static HWY_INLINE void widen(const Stored* p, const Use& use) {
+  template <int>
+  static HWY_INLINE V part(const Stored* p) {
     const hn::RebindToUnsigned<F> d32;
     const hn::Rebind<uint16_t, F> d16;
-    use(0, hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p)))));
+    return hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p))));
   }
 };
 
 struct F32Weights {
   using Stored = float;
-  static constexpr int64_t kGroup = kN;
+  static constexpr int kParts = 1;
   static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
   static constexpr float kFactor = 1 / kInputScale;
-  template <class Use>
-  static HWY_INLINE void widen(const Stored* p, const Use& use) {
-    use(0, hn::LoadU(kF, p));
+  template <int>
+  static HWY_INLINE V part(const Stored* p) {
+    return hn::LoadU(kF, p);
   }
 };
 
@@ -104,6 +94,16 @@ HWY_INLINE const typename W::Stored* row_at(const Matrix& w, int64_t row) {
   return static_cast<const typename W::Stored*>(w.data) + row * w.columns;
 }
 
+template <class W, class Call>
+HWY_INLINE void for_parts(const Call& call) {
+  call(std::integral_constant<int, 0>());
+  if constexpr (W::kParts == 4) {
+    call(std::integral_constant<int, 1>());
+    call(std::integral_constant<int, 2>());
+    call(std::integral_constant<int, 3>());
+  }
+}
+
 // kRows rows of one tile times kTokens tokens, widened in registers.
 template <class W, int kRows, int kTokens>
 HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, float* out,
@@ -119,17 +119,20 @@ HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, 
     for (auto& of_row : sums) {
       for (V& sum : of_row) sum = hn::Zero(kF);
     }
-    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
-      for (int r = 0; r < kRows; ++r) {
-        const auto* p = first + r * w.columns + i;
+    for (int64_t i = run.begin; i < run.end; i += W::kParts * kN) {
+      const auto* p = first + i;
+      if (i % (64 / sizeof(*p)) == 0) {
         // The rows that come next: far enough ahead for memory, near enough for the L2 cache.
-        if (i % (64 / sizeof(*p)) == 0) __builtin_prefetch(p + kRows * w.columns);
-        W::widen(p, [&](int64_t j, V weights) HWY_ATTR {
-          for (int t = 0; t < kTokens; ++t) {
-            sums[r][t] = hn::MulAdd(weights, hn::LoadU(kF, x[t] + i + j * kN), sums[r][t]);
-          }
-        });
+        for (int r = 0; r < kRows; ++r) __builtin_prefetch(p + (r + kRows) * w.columns);
       }
+      for_parts<W>([&](auto part) HWY_ATTR {
+        V in[kTokens];
+        for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + i + part() * kN);
+        for (int r = 0; r < kRows; ++r) {
+          const V weights = W::template part<part()>(p + r * w.columns);
+          for (int t = 0; t < kTokens; ++t) sums[r][t] = hn::MulAdd(weights, in[t], sums[r][t]);
+        }
+      });
     }
     const V factor = hn::Set(kF, run.factor);
     for (int r = 0; r < kRows; ++r) {
@@ -177,9 +180,10 @@ HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Run& run, float* 
   for (int r = 0; r < kPanelRows; ++r) {
     const auto* from = row_at<W>(w, row + r);
     float* to = panel + r * kRunColumns - run.begin;
-    for (int64_t i = run.begin; i < run.end; i += W::kGroup) {
-      W::widen(from + i,
-               [&](int64_t j, V weights) HWY_ATTR { hn::StoreU(weights, kF, to + i + j * kN); });
+    for (int64_t i = run.begin; i < run.end; i += W::kParts * kN) {
+      for_parts<W>([&](auto part) HWY_ATTR {
+        hn::StoreU(W::template part<part()>(from + i), kF, to + i + part() * kN);
+      });
     }
   }
 }
@@ -219,13 +223,11 @@ HWY_INLINE void panel_step(const float* panel, const Run& run, bool last, const 
   }
 }
 
-// kPanelRows rows of one tile times many tokens.
+// Columns [begin, end) for kPanelRows rows of one tile and many tokens.
 template <class W>
-void many_tokens(const Matrix& w, int64_t row, const float* const* x, int64_t tokens, float* out,
-                 int64_t out_stride, float* scratch) {
-  float* panel = scratch;
-  float* carried = scratch + kPanelRows * kRunColumns;
-  for (int64_t column = 0; column < w.columns;) {
+void many_tokens(const Matrix& w, int64_t row, int64_t begin, int64_t end, const float* const* x,
+                 int64_t tokens, float* panel, float* carried, float* out, int64_t out_stride) {
+  for (int64_t column = begin; column < end;) {
     const Run run = run_at<W>(w, row, column);
     const bool last = run.end == w.columns;
     fill_panel<W>(w, row, run, panel);
@@ -243,18 +245,29 @@ void many_tokens(const Matrix& w, int64_t row, const float* const* x, int64_t to
   }
 }
 
+// Segment by segment of the columns, so that the tokens' inputs there stay in the L2 cache while
+// all rows go over them; the totals of all rows and tokens wait in `carried` meanwhile.
 template <class W>
 void many_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const float* const* x,
                      int64_t tokens, float* out, int64_t out_stride, float* scratch) {
-  int64_t row = row_begin;
-  while (row < row_end) {
-    const int64_t tile_end = rows_of_tile(row, row_end);
-    for (; row + kPanelRows <= tile_end; row += kPanelRows) {
-      many_tokens<W>(w, row, x, tokens, out + row - row_begin, out_stride, scratch);
-    }
-    for (; row < tile_end; ++row) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        few_tokens<W, 1, 1>(w, row, x + t, out + t * out_stride + row - row_begin, out_stride);
+  constexpr int64_t kSmallInputs = 65536;  // floats
+  const int64_t width = tokens * w.columns <= kSmallInputs ? w.columns : kRunColumns;
+  float* panel = scratch;
+  for (int64_t segment = 0; segment < w.columns; segment += width) {
+    const int64_t segment_end = HWY_MIN(w.columns, segment + width);
+    float* carried = scratch + kPanelRows * kRunColumns;
+    for (int64_t row = row_begin; row < row_end;) {
+      const int64_t tile_end = rows_of_tile(row, row_end);
+      for (; row + kPanelRows <= tile_end; row += kPanelRows) {
+        many_tokens<W>(w, row, segment, segment_end, x, tokens, panel, carried,
+                       out + row - row_begin, out_stride);
+        carried += tokens * kPanelRows * kN;
+      }
+      for (; row < tile_end; ++row) {  // odd rows, which only odd shapes have: whole, once
+        if (segment > 0) continue;
+        for (int64_t t = 0; t < tokens; ++t) {
+          few_tokens<W, 1, 1>(w, row, x + t, out + t * out_stride + row - row_begin, out_stride);
+        }
       }
     }
   }
@@ -291,7 +304,7 @@ void matmul(const Matrix& w, int64_t row_begin, int64_t row_end, const float* co
 
 // Brings a row of FP8 weights into the order that F8Weights::widen() takes.
 void pack_row(uint8_t* row, int64_t columns) {
-  constexpr int64_t kGroup = F8Weights::kGroup;
+  constexpr int64_t kGroup = F8Weights::kParts * int64_t{kN};
   uint8_t group[kGroup];
   for (int64_t begin = 0; begin < columns; begin += kGroup) {
     std::copy_n(row + begin, kGroup, group);
