@@ -286,7 +286,11 @@ void matmul_of(const Matrix& w, int64_t row_begin, int64_t row_end, const float*
     case 4:
       return few_tokens_all<W, 2, 4>(w, row_begin, row_end, x, out, out_stride);
     default:
-      return many_tokens_all<W>(w, row_begin, row_end, x, tokens, out, out_stride, scratch);
+      // `carried` holds the sums of so many rows.
+      for (int64_t row = row_begin; row < row_end; row += kRowBlock) {
+        many_tokens_all<W>(w, row, HWY_MIN(row_end, row + kRowBlock), x, tokens,
+                           out + row - row_begin, out_stride, scratch);
+      }
   }
 }
 
