@@ -160,11 +160,8 @@ class Bench {
   }
 
   // `rows` sequences of `tokens` new tokens each after `context`; `steps` in a row, growing when
-  // they decode. Seconds a step; a machine that others use too shows what it can in the best one.
-  struct Times {
-    double median, best;
-  };
-  Times run(int32_t rows, int32_t tokens, int32_t context, int32_t steps) {
+  // they decode. Seconds a step: the median.
+  double run(int32_t rows, int32_t tokens, int32_t context, int32_t steps) {
     const Capacity capacity = runtime_.executor->capacity();
     std::vector<StepPlan> plans(2, StepPlan(capacity));
     std::vector<SamplePlan> samples(2);
@@ -188,19 +185,18 @@ class Bench {
       }
       if (tokens == 1) ++context;
     }
-    return {median(times), *std::min_element(times.begin(), times.end())};
+    return median(times);
   }
 
-  void report(const char* what, const Times& times, int64_t tokens, double bytes) const {
-    const double seconds = times.median;
+  void report(const char* what, double seconds, int64_t tokens, double bytes) const {
     const double flops =
         2.0 * double(tokens) * config_.num_layers *
         double(attention_weights(config_) + config_.experts_per_token * expert_weights(config_));
     std::printf(
-        "%-34s %9.3f ms (best %.3f) %9.0f tok/s  %6.1f GB/s (%3.0f %% of reading)  %6.1f GFLOP/s "
+        "%-34s %9.3f ms %9.0f tok/s  %6.1f GB/s (%3.0f %% of reading)  %6.1f GFLOP/s "
         "(%3.0f %% of "
         "FMA)\n",
-        what, seconds * 1e3, times.best * 1e3, double(tokens) / seconds, bytes / seconds / 1e9,
+        what, seconds * 1e3, double(tokens) / seconds, bytes / seconds / 1e9,
         100 * bytes / seconds / machine_.bytes_a_second, flops / seconds / 1e9,
         100 * flops / seconds / machine_.flops_a_second);
   }
