@@ -28,10 +28,20 @@ def parse(reply):
     return ok, content.strip("\n"), calls
 
 
+def _schema(name, tools):
+    return next((t["function"]["parameters"]["properties"] for t in tools or []
+                 if t["function"]["name"] == name), None)
+
+
+def _is(value, kind):
+    want = {"integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict,
+            "string": str}.get(kind)
+    return want is None or isinstance(value, want) and (want is bool or not isinstance(value, bool))
+
+
 def typed(call, tools):
     """Arguments of a parsed call by the schema's types; None if one cannot be read."""
-    schema = next((t["function"]["parameters"]["properties"] for t in tools or []
-                   if t["function"]["name"] == call[0]), None)
+    schema = _schema(call[0], tools)
     if schema is None:
         return None
     out = {}
@@ -41,25 +51,36 @@ def typed(call, tools):
             out[key] = text if kind in ("string", None) else json.loads(text)
         except ValueError:
             return None
-        want = {"integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}.get(kind)
-        if want and not isinstance(out[key], want):
+        if not _is(out[key], kind):
             return None
     return out
+
+
+def fits(call, tools):
+    """Has every argument of a call (name, arguments) the type of its parameter?"""
+    schema = _schema(call[0], tools)
+    return schema is not None and all(_is(v, schema.get(k, {}).get("type")) for k, v in call[1].items())
 
 
 def judge(case, reply):
     """Names of what is right in a reply (without the end token; None if the end never came)."""
     if reply is None:
         return set()
-    _, _, tools, expected = case
     ok, content, calls = parse(reply)
-    known = {t["function"]["name"] for t in tools or []}  # a name that is not there is a wrong tool
-    readable = all(typed(c, tools) is not None for c in calls if c[0] in known)
-    right = {"format"} if ok and readable else set()
+    known = {t["function"]["name"] for t in case[2] or []}  # a name that is not there is a wrong tool
+    values = [typed(c, case[2]) for c in calls]
+    readable = all(v is not None for c, v in zip(calls, values) if c[0] in known)
+    return judge_parts(case, ok, ok and readable, content, [(c[0], v) for c, v in zip(calls, values)])
+
+
+def judge_parts(case, closed, typed_right, content, calls):
+    """The same for a reply in parts, as a server gives it; calls are (name, arguments)."""
+    expected = case[3]
+    right = {name for name, is_so in (("closed", closed), ("format", typed_right)) if is_so}
     if "calls" in expected:
         if [c[0] for c in calls] == [c[0] for c in expected["calls"]]:
             right.add("tool")
-            if [typed(c, tools) for c in calls] == [c[1] for c in expected["calls"]]:
+            if [c[1] for c in calls] == [c[1] for c in expected["calls"]]:
                 right |= {"arguments", "all"}
     elif expected.get("none"):
         right |= {"all"} if not calls and content else set()
@@ -174,6 +195,12 @@ def echo(rng):
     return _system(rng) + [{"role": "user", "content": question}], None, {"answer": answer}
 
 
+def json_words(rng):
+    scene = Scene(rng, True)
+    question, _, answer = scene.talk.extract()
+    return _system(rng) + [{"role": "user", "content": question}], None, {"answer": answer}
+
+
 def _everyday(rng, held, written=None):
     scene = Scene(rng, held)
     pool = {None: toolsets.HELD_WRITTEN + toolsets.HELD_MADE, True: toolsets.HELD_WRITTEN}[written]
@@ -196,19 +223,21 @@ def everyday_trained(rng):
     return _everyday(rng, False)
 
 
-ROWS = {  # row: (maker, share of the cases)
-    "facts, held-out phrasing": (fact, 1), "the guide's question": (the_question, 0.25),
-    "one call": (one_call, 1), "one call, six tools": (six_tools, 1), "only verb or only object": (partial_call, 0.4),
-    "two calls": (two_calls, 1), "second call from a result": (chain, 0.5), "call after history": (history, 0.5),
-    "no tool fits": (no_tool, 1), "answer uses the result": (result, 1), "echo": (echo, 0.4),
-    "everyday, families never trained": (everyday_held, 1), "of these, written ones": (everyday_written_held, 0.5),
-    "everyday, trained families": (everyday_trained, 0.4), "one call, long system text": (long_system, 0.4)}
+ROWS = {
+    "facts, held-out phrasing": fact, "the guide's question": the_question, "one call": one_call,
+    "one call, six tools": six_tools, "only verb or only object": partial_call, "two calls": two_calls,
+    "second call from a result": chain, "call after history": history, "no tool fits": no_tool,
+    "answer uses the result": result, "echo": echo, "JSON asked in words": json_words,
+    "everyday, families never trained": everyday_held, "of these, written ones": everyday_written_held,
+    "everyday, trained families": everyday_trained, "one call, long system text": long_system}
 
 
-def make_cases(count, seed=2024):
-    """count cases for a row of share 1."""
+def make_cases(count, seed=2024, only=None):
+    """count cases for every row, or for the rows whose name holds the text `only`."""
     out = []
-    for row, (maker, share) in ROWS.items():
+    for row, maker in ROWS.items():
+        if only and only not in row:
+            continue
         rng = random.Random(f"{seed} {row}")
-        out += [(row, *maker(rng)) for _ in range(max(1, round(count * share)))]
+        out += [(row, *maker(rng)) for _ in range(count)]
     return out

@@ -6,7 +6,7 @@ list of tools); the others are rendered just as the chat template does.
 """
 import random
 
-from chat import REPLY, HISTORY, assistant, render_spans, tool_result, user
+from chat import REPLY, HISTORY, assistant, dumps, render_spans, tool_result, user
 from results import Results, answer_of, wire
 from system_texts import SystemTexts
 from talk import Talk
@@ -158,8 +158,9 @@ class Scene:
             for key, kind in first.family.results:
                 for second in self.tools:
                     for p in second.family.params:
-                        same = p.kind == kind or (p.kind in ("text", "phrase", "sentence") and kind in ("phrase", "sentence"))
-                        if same and second is not first and kind != "list":
+                        same = p.kind == kind or p.kind == "text" and kind in (
+                            "phrase", "sentence", "content", "integer", "number")
+                        if same and second is not first and kind not in ("list", "files"):
                             pairs.append((first, key, kind, second, p))
         if not pairs:
             return None
@@ -169,13 +170,14 @@ class Scene:
         templates = [t for t in second.family.requests if "{" + param.name + "}" in t]
         if not templates:
             return None
-        mention = rng.choice((f"the {key} from the result", f"the {key} that you get", f"that {key}", f"its {key}"))
+        made, value = value, dumps(value) if param.kind == "text" and not isinstance(value, str) else value
+        mention = rng.choice(("the result", f"the {key}", f"the {key} from the result", f"the {key} that you get", f"that {key}", f"its {key}"))
         template = rng.choice(templates).replace("{" + param.name + "}", mention)
         t2, a2 = second.request(template=template)
         text = t1 + rng.choice((" Then: ", " Then ", " After that: ", " And then: ", " Next: ")) + t2
-        result = {k: (value if k == key else self.values.make(kd)) for k, kd in first.family.results}
+        result = {k: (made if k == key else self.values.make(kd)) for k, kd in first.family.results}
         if len(result) == 1 and rng.random() < 0.4:
-            result = value
+            result = made
         return first, second, text, a1, a2, result, key, value, param.name
 
     def none_fits(self):
@@ -224,7 +226,7 @@ def make_document(rng, pieces=None):
     scene = Scene(rng, False, pieces)
     x = rng.random()
     if x > 0.14:
-        kind = False if x < 0.56 else "mixed" if x < 0.64 else True
+        kind = False if x < 0.46 else "mixed" if x < 0.55 else True
         scene.set_tools(rng.choice(TOOL_COUNTS), kind)
         count = rng.choice((1, 1, 2, 2, 3, 3, 4, 5))
     else:

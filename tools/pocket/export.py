@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from encoder import Encoder
+from inference import load_tensors
 from model import fp8_blocks
 
 SHARD_BYTES = 14_000_000
@@ -36,6 +37,30 @@ def tensors_of(model):
     out["model.norm.weight"] = model.norm.detach().bfloat16()
     out["lm_head.weight"] = model.lm_head.detach().bfloat16()
     return {n: t.cpu().contiguous() for n, t in out.items()}
+
+
+@torch.no_grad()
+def restore(model, folder):
+    """The exported weights of a folder into a model of the same shape; FP8 matrices multiplied out."""
+    tensors = load_tensors(folder)
+    for name in tensors_of(model):
+        if name.endswith("_scale_inv"):
+            continue
+        target, parts = model, name.removeprefix("model.").split(".")
+        if parts[0] == "layers":
+            l, kind = int(parts[1]), parts[-2]
+            if "experts" in parts:
+                target = getattr(model, kind)[l, int(parts[-3])]
+            elif parts[-1] == "e_score_correction_bias":
+                target = model.bias[l]
+            else:
+                short = {"input_layernorm": "input_norm", "post_attention_layernorm": "post_norm"}.get(kind, kind)
+                target = getattr(model, short.removesuffix("_proj"))[l]
+        else:
+            target = getattr(model, {"embed_tokens": "embed"}.get(parts[0], parts[0]))
+        if target.shape != tensors[name].shape:
+            raise SystemExit(f"{folder}: {name} is {list(tensors[name].shape)}, not {list(target.shape)}")
+        target.copy_(tensors[name])
 
 
 def config(shape):

@@ -1,5 +1,5 @@
-"""Everyday tools: about a hundred written one by one, and some thousand made of an action and an
-object. Families that training never shows start with '*' or are chosen by hash.
+"""Everyday tools: a hundred written one by one here, three hundred in everyday.py, and some thousand
+made of an action and an object. Families that training never shows start with '*' or are chosen by hash.
 
 A line is  name | description | parameters | requests | keys of the result.
 A parameter is name:kind (kinds are the methods of Values, or a/b/c for an enum, or list), with ?
@@ -8,6 +8,9 @@ after the name when it may be left out. Text slots are quoted in the request.
 import copy
 import re
 import zlib
+
+import everyday
+from phrasings import MORE_REQUESTS
 
 WRITTEN = """
 get_weather|Get the weather of a city|city:city,unit?:celsius/fahrenheit|What is the weather in {city}?;How is the weather in {city} today?;Tell me the weather for {city} in {unit}.;Weather in {city}, please.;Is the weather good in {city}?|temperature:integer,sky:word
@@ -36,17 +39,17 @@ list_events|List the events of a day in the calendar|date:date|What events are o
 delete_event|Delete an event from the calendar|id:id|Delete the event {id}.;Remove event {id} from my calendar.;Please delete calendar event {id}.|
 find_free_slot|Find a free slot in the calendar|date:date,minutes:count|Find a free slot of {minutes} minutes on {date}.;When am I free for {minutes} minutes on {date}?;I need a free {minutes} minute slot on {date}.|time:time
 invite_guest|Invite a guest to an event|event:id,email:email|Invite {email} to event {event}.;Please invite the guest {email} to {event}.;Add {email} as a guest of event {event}.|
-read_file|Read the text of a file|path:file|Read the file {path}.;What is in {path}?;Show me the file {path}.;Open {path} and read it.;What does the file {path} say?|content:sentence
+read_file|Read the text of a file|path:file|Read the file {path}.;What is in {path}?;Show me the file {path}.;Open {path} and read it.;What does the file {path} say?|content:content
 write_file|Write text to a file|path:file,content:text|Write {content} to the file {path}.;Save {content} in {path}.;Put the text {content} into the file {path}.;Write a file {path} with the content {content}.|
 append_file|Append text to a file|path:file,content:text|Append {content} to {path}.;Add the line {content} to the file {path}.;Append the text {content} to the end of {path}.|
 delete_file|Delete a file|path:file|Delete the file {path}.;Remove {path}.;Please delete {path}.;Get rid of the file {path}.|
 copy_file|Copy a file to another place|source:file,target:file|Copy {source} to {target}.;Make a copy of {source} at {target}.;Please copy the file {source} to {target}.|
 move_file|Move a file to another place|source:file,target:file|Move {source} to {target}.;Please move the file {source} to {target}.;The file {source} should be moved to {target}.|
 rename_file|Rename a file|path:file,name:file|Rename {path} to {name}.;Give the file {path} the new name {name}.;Please rename the file {path} to {name}.|
-list_files|List the files in a folder|folder:folder|List the files in {folder}.;What files are in {folder}?;Show me the files of the folder {folder}.;Which files does {folder} hold?|files:list
-list_directory|List a directory|path:folder|List the directory {path}.;What is in the directory {path}?;Show the directory {path}.|entries:list
+list_files|List the files in a folder|folder:folder|List the files in {folder}.;What files are in {folder}?;Show me the files of the folder {folder}.;Which files does {folder} hold?|files:files
+list_directory|List a directory|path:folder|List the directory {path}.;What is in the directory {path}?;Show the directory {path}.|entries:files
 make_folder|Make a new folder|path:folder|Make a folder {path}.;Create the folder {path}.;I need a new folder called {path}.|
-search_files|Search the files for a text|query:text,folder?:folder|Search the files for {query}.;Which files contain {query}?;Find {query} in the files of {folder}.;Search {folder} for {query}.|files:list
+search_files|Search the files for a text|query:text,folder?:folder|Search the files for {query}.;Which files contain {query}?;Find {query} in the files of {folder}.;Search {folder} for {query}.|files:files
 file_size|Get the size of a file|path:file|How big is the file {path}?;What is the size of {path}?;Get the size of {path}.|bytes:integer
 count_lines|Count the lines of a file|path:file|How many lines are in {path}?;Count the lines of {path}.;How many lines does {path} have?|lines:integer
 *zip_files|Zip some files into an archive|files:list,archive:file|Zip the files {files} into {archive}.;Make a zip {archive} of the files {files}.|
@@ -175,7 +178,7 @@ book movie card account team poll survey course lesson product coupon customer w
 shipment package video album room seat trip file image post page contract payment loan""".split()
 HELD_OBJECTS = "voucher podcast petition seminar blueprint itinerary newsletter warranty".split()
 
-JSON_TYPES = {"integer": "integer", "count": "integer", "number": "number", "boolean": "boolean", "list": "array"}
+JSON_TYPES = {"integer": "integer", "count": "integer", "number": "number", "boolean": "boolean", "list": "array", "files": "array"}
 QUOTED = ("text", "phrase", "sentence")
 
 
@@ -194,7 +197,7 @@ class Param:
     def schema(self):
         if self.enum:
             return {"type": "string", "enum": list(self.enum)}
-        if self.kind == "list":
+        if self.kind in ("list", "files"):
             return {"type": "array", "items": {"type": "string"}}
         return {"type": JSON_TYPES.get(self.kind, "string")}
 
@@ -206,7 +209,7 @@ def fill(text, o):
 
 
 class Family:
-    action = thing = None  # of the made ones
+    action = thing = area = None  # action and thing of the made ones, area of the written ones
 
     def __init__(self, name, description, params, requests, results):
         self.held = name.startswith("*")
@@ -219,13 +222,13 @@ class Family:
 STOP = set("""a an the of to in on at by for from with and or is are am be was i me my you your it its this that these
 what which who how when where do does did has have had can could should would will want wants need needs please some
 any all there into as if not no now then up about one more am get gets give show tell make made so than out off over
-was were been being by""".split())
+was were being been by don let""".split())
 
 
 def content_words(template):
     """What a request is about: its words without function words and without values, at most four."""
     words = re.findall(r"[A-Za-z_-]+", re.sub(r"\{[^}]*\}", " ", template).lower())
-    return [w for w in dict.fromkeys(words) if w not in STOP and len(w) > 1][:4]
+    return [w for w in dict.fromkeys(words) if w not in STOP and len(w) > 1][:4] or ["this"]
 
 
 def vary(family, rng, fresh):
@@ -255,6 +258,42 @@ def vary(family, rng, fresh):
     return new
 
 
+# what other makers of tools call the same things
+NAME_WORDS = {"get": "fetch read lookup query", "create": "add make new", "delete": "remove drop erase", "list": "show all ls",
+              "send": "post mail", "set": "change update adjust", "search": "find query", "find": "search locate",
+              "directory": "dir folder", "add": "append create", "book": "reserve", "file": "doc path", "read": "open view",
+              "write": "save put", "event": "entry appointment", "run": "execute start", "email": "mail", "start": "begin run"}
+PARAM_NAMES = {"path": "file file_path filename filepath", "city": "location place town", "text": "message content body",
+               "id": "identifier number ref", "title": "name subject heading", "date": "day on when", "query": "q term search",
+               "email": "address recipient mail", "to": "target recipient dest", "from": "source origin start",
+               "amount": "value sum total", "count": "number n how_many", "minutes": "duration length mins",
+               "name": "label title who", "word": "term token_text", "content": "text data body", "folder": "dir directory path",
+               "limit": "max count top", "number": "value n", "person": "name who contact", "time": "at hour clock",
+               "room": "place area", "days": "n_days duration", "expression": "expr formula input", "country": "nation region",
+               "song": "track title", "order": "order_id number", "url": "link address", "subject": "title topic"}
+
+
+def respell(family, rng):
+    """A family as another maker would name it and its parameters: names are read, not remembered."""
+    new = Family.__new__(Family)
+    new.__dict__ = dict(family.__dict__)
+    parts = family.name.split("_")
+    for i, p in enumerate(parts):
+        if p in NAME_WORDS and rng.random() < 0.4:
+            parts[i] = rng.choice(NAME_WORDS[p].split())
+    new.name = "_".join(parts)
+    new.params = []
+    for p in family.params:
+        if p.name in PARAM_NAMES and rng.random() < 0.5:
+            name = rng.choice(PARAM_NAMES[p.name].split())
+            if all(name != q.name for q in family.params + new.params):
+                new.requests = [r.replace("{" + p.name + "}", "{" + name + "}") for r in new.requests]
+                p = copy.copy(p)
+                p.name = name
+        new.params.append(p)
+    return new
+
+
 def _has(word, text):
     return re.search(rf"(?<![{{A-Za-z_]){word}s?(?![A-Za-z}}])", text, re.I) is not None
 
@@ -263,8 +302,49 @@ def _like(old, new):
     return new[0].upper() + new[1:] if old[0].isupper() else new
 
 
-def _build():
+# names of this file's tools by area, so that a request can hold the tools of one purpose
+OLD_AREAS = {
+    "nature": "get_weather get_forecast get_air_quality get_sunrise",
+    "time": "get_time convert_timezone set_timer set_stopwatch set_alarm cancel_alarm",
+    "messages": "send_email read_email search_email forward_email send_sms make_call leave_voicemail post_message "
+                "add_contact find_contact",
+    "calendar": "add_reminder create_event list_events delete_event find_free_slot invite_guest add_task complete_task "
+                "calculate take_note",
+    "files": "read_file write_file append_file delete_file copy_file move_file rename_file list_files list_directory "
+             "make_folder search_files file_size count_lines zip_files download_file calculator create_event list_events",
+    "code": "read_file write_file list_directory search_files run_command run_tests git_commit create_branch "
+            "open_pull_request query_database restart_server",
+    "numbers": "calculate calculator add_numbers multiply_numbers square_root convert_currency convert_units random_number",
+    "money": "exchange_rate stock_price bond_yield buy_stock bank_balance transfer_money convert_currency",
+    "translation": "translate_text detect_language define_word find_rhyme spell_check summarize_text",
+    "media": "play_song pause_music set_volume next_track create_playlist play_movie tune_radio resize_image take_photo",
+    "home": "turn_on_light turn_off_light set_thermostat lock_door close_blinds start_vacuum water_plants",
+    "travel": "book_flight search_flights flight_status book_hotel book_train call_taxi rent_scooter rent_car "
+              "get_directions get_distance get_weather",
+    "food": "book_table find_restaurant order_food shopping_list_add get_recipe",
+    "health": "log_workout log_weight log_mood", "work": "create_ticket close_ticket order_product track_package",
+    "learning": "web_search fetch_page get_news get_score vote_poll"}
+
+
+def _written():
     families = [Family(*line.split("|")) for line in WRITTEN.strip().splitlines()]
+    by_name = {f.name: f for f in families}
+    for line in MORE_REQUESTS.strip().splitlines():
+        name, requests = line.split("|")
+        by_name[name].requests += requests.split(";")
+    areas = {area: [by_name[n] for n in names.split()] for area, names in OLD_AREAS.items()}
+    for area, text in everyday.AREAS.items():
+        more = [Family(*line.split("|")) for line in text.strip().splitlines()]
+        families += more
+        areas[area] += more
+    for area, members in areas.items():
+        for f in members:
+            f.area = f.area or area
+    return families, areas
+
+
+def _build():
+    families = list(_WRITTEN)
     for line in ACTIONS.strip().splitlines():
         action, *rest = line.split("|")
         for o in OBJECTS + HELD_OBJECTS:
@@ -283,6 +363,7 @@ def _build():
     return out
 
 
+_WRITTEN, AREAS = _written()
 FAMILIES = _build()
 TRAINED = [f for f in FAMILIES if not f.held]
 HELD = [f for f in FAMILIES if f.held]

@@ -11,6 +11,10 @@ def shown(value):
     return str(value)
 
 
+def _many(key, value):
+    return isinstance(value, list) and key.endswith("s")
+
+
 def has_keys(fields):
     return join([f"{k}" for k in fields])
 
@@ -22,7 +26,7 @@ def answer_of(result):
             return "The tool failed.", f"The tool failed: {result['error']}."
         if set(result) <= {"status", "success"} and result.get("status", True) in ("ok", "done", "success", True):
             return "The tool did it.", "It is done."
-        parts = [f"the {k.replace('_', ' ')} is {shown(v)}" for k, v in result.items()]
+        parts = [f"the {k.replace('_', ' ')} {'are' if _many(k, v) else 'is'} {shown(v)}" for k, v in result.items()]
         return f"The result has {has_keys(result)}.", capital(join(parts)) + "."
     if isinstance(result, list):
         if not result:

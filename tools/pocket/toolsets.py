@@ -7,6 +7,7 @@ only one parameter takes.
 """
 import families
 from chat import dumps
+from phrasings import bend
 
 KINDS = (["text"] * 4 + ["word"] * 3 + ["name", "email", "file", "id", "chars", "date", "time", "city", "url"]
          + ["integer"] * 4 + ["number"] * 2 + ["boolean"] * 2 + ["enum"] * 3 + ["list"] * 2 + ["object"] * 2)
@@ -179,7 +180,11 @@ class EverydayTool:
 
     def __init__(self, rng, words, values, family, fixed=True):
         if not fixed and rng.random() < 0.6:
-            family = families.vary(family, rng, lambda: words.noun() if rng.random() < 0.8 else words.verb())
+            other = families.vary(family, rng, lambda: words.noun() if rng.random() < 0.8 else words.verb())
+            family = family if other.name in HELD_NAMES else other
+        if not fixed and rng.random() < 0.35:
+            other = families.respell(family, rng)
+            family = family if other.name in HELD_NAMES else other
         self.rng, self.words, self.values, self.family = rng, words, values, family
         self.name = family.name
         style = rng.random()
@@ -208,6 +213,7 @@ class EverydayTool:
         f, rng = self.family, self.rng
         text = template or rng.choice(f.requests)
         self.asked = " ".join(families.content_words(text))
+        text = bend(text, rng)
         args = {}
         for p in f.params:
             if "{" + p.name + "}" not in text:
@@ -216,7 +222,7 @@ class EverydayTool:
             shown = value
             if p.kind in families.QUOTED:
                 shown = quoted(rng, value)
-            elif p.kind == "list":
+            elif p.kind in ("list", "files"):
                 shown = join(value)
             elif not isinstance(value, str):
                 shown = dumps(value)
@@ -232,25 +238,59 @@ class EverydayTool:
         return text, args
 
 
-CONFLICTS = [{"calculate", "calculator", "add_numbers", "multiply_numbers", "square_root"},
-             {"list_files", "list_directory", "make_folder"}, {"get_weather", "get_forecast"},
-             {"convert_currency", "convert_units", "exchange_rate"}, {"open_url", "fetch_page", "download_file"},
-             {"create_event", "add_reminder", "add_task", "take_note", "create_ticket"},
-             {"web_search", "search_files", "get_news", "define_word"}, {"log_weight", "log_mood", "log_workout"},
-             {"read_file", "file_size", "count_lines", "list_files"}, {"run_command", "query_database"},
-             {"order_food", "order_product", "shopping_list_add"}, {"product_price", "stock_price"},
-             {"write_file", "append_file", "take_note"}, {"move_file", "rename_file"}]
+# families that one request could mean both of, a set a line
+CONFLICTS = [set(line.split()) for line in """
+calculate calculator add_numbers multiply_numbers square_root divide_numbers subtract_numbers percent_of power_of
+calculate calculator round_number solve_equation split_bill calculate_tip run_python
+list_files list_directory
+get_weather get_forecast get_humidity get_wind get_rain_chance
+convert_currency convert_units exchange_rate convert_length convert_temperature
+open_url fetch_page download_file
+web_search get_news define_word look_up_fact find_paper
+search_files search_code find_file
+run_command run_script run_python
+order_food order_product order_groceries order_pizza
+product_price stock_price crypto_price
+move_file rename_file
+edit_file insert_line replace_in_file
+read_file read_lines first_lines
+create_ticket create_issue
+post_message write_post
+convert_file encode_text
+find_nearby find_parking find_gas_station find_charger
+log_weight calculate_bmi
+get_recipe find_recipe
+get_directions get_distance plan_route
+add_task take_note
+close_ticket close_issue
+make_picture draw_chart
+find_synonym find_antonym find_rhyme
+spell_check fix_grammar
+set_volume change_channel
+book_room book_table book_hotel
+search_flights book_flight
+""".strip().splitlines()]
+_ABOUT = {}
+
+
+def _about(family):
+    if family.name not in _ABOUT:
+        _ABOUT[family.name] = set(families.content_words(family.description))
+    return _ABOUT[family.name]
 
 
 def conflict(a, b):
     """Could one request mean both families? Then they never stand in one list of tools."""
     if a.name == b.name or any(a.name in c and b.name in c for c in CONFLICTS):
         return True
+    if a.action is None and b.action is None:
+        return len(_about(a) & _about(b)) > 0.6 * len(_about(a) | _about(b))
     if (a.action is None) != (b.action is None):
         return bool(set(a.name.replace("s_", "_").split("_")) & set(b.name.split("_")))
     return False
 
 
+HELD_NAMES = {f.name for f in families.HELD}
 TRAINED_WRITTEN = [f for f in families.TRAINED if f.action is None]
 TRAINED_MADE = [f for f in families.TRAINED if f.action]
 HELD_WRITTEN = [f for f in families.HELD if f.action is None]
@@ -259,11 +299,15 @@ HELD_MADE = [f for f in families.HELD if f.action]
 
 def pick_family(rng, held, near=None):
     written, made = (HELD_WRITTEN, HELD_MADE) if held else (TRAINED_WRITTEN, TRAINED_MADE)
+    if near is not None and near.area and rng.random() < 0.5:  # tools of one purpose, as clients send them
+        close = [f for f in families.AREAS[near.area] if f.held == held]
+        if close:
+            return rng.choice(close)
     if near is not None and near.action and rng.random() < 0.5:  # the hard ones to tell apart
         close = [f for f in made if f.action == near.action or f.thing == near.thing]
         if close:
             return rng.choice(close)
-    return rng.choice(written if rng.random() < (0.3 if held else 0.5) else made)
+    return rng.choice(written if rng.random() < (0.3 if held else 0.6) else made)
 
 
 def everyday_tools(rng, words, values, count, held=False, target=None):
@@ -299,7 +343,7 @@ def synthetic_tools(rng, words, values, count):
     while len(tools) < count:
         t = Tool(rng, words, values, *near_key(rng, words, tools))
         clash = any(t.key == o.key or t.name == o.name or (t.verb, t.noun) == (o.verb, o.noun)
-                    and not (t.adjective and o.adjective) for o in tools)
+                    and not (t.adjective and o.adjective) for o in tools) or t.name in HELD_NAMES
         if not clash:
             tools.append(t)
     return tools

@@ -1,7 +1,8 @@
 """Trains the pocket checkpoint for a number of seconds and exports it.
 
 Usage: train.py --folder DIR (holds tokenizer.json; the result goes there) --seconds N
-       [--state FILE (saved state, resumed if it exists)] [--cpu (small smoke run)]
+       [--state FILE (saved state, resumed if it exists)] [--start (from the weights that are in DIR)]
+       [--cpu (small smoke run)]
 """
 import argparse
 import os
@@ -9,7 +10,7 @@ import time
 
 import torch
 
-from export import export
+from export import export, restore
 from model import Model, Shape
 from muon import Muon
 from stream import LONGEST, Stream, unpack
@@ -41,12 +42,16 @@ def main():
     a.add_argument("--processes", type=int, default=14)
     a.add_argument("--steps", type=int, default=10 ** 9)
     a.add_argument("--rate", type=float, default=RATE)
+    a.add_argument("--start", action="store_true", help="go on from the exported weights of the folder")
     a.add_argument("--cpu", action="store_true")
     a = a.parse_args()
     device = "cpu" if a.cpu else "cuda"
     torch.manual_seed(a.seed)
     stream = Stream(a.folder, a.tokens, a.processes, a.seed)  # forks: before CUDA starts
-    model = Model(Shape(), a.seed).to(device)
+    model = Model(Shape(), a.seed)
+    if a.start:
+        restore(model, a.folder)
+    model = model.to(device)
     matrices = [getattr(model, n) for n in Model.MATRICES]
     rest = [p for n, p in model.named_parameters() if n not in Model.MATRICES]
     muon = Muon(matrices, compiled=not a.cpu)

@@ -122,6 +122,15 @@ class Values:
     def boolean(self):
         return self.rng.random() < 0.5
 
+    def files(self):
+        return [self.file() for _ in range(self.rng.choice((1, 2, 2, 3, 3, 4)))]
+
+    def content(self):
+        """What stands in a file: a sentence, or some lines."""
+        if self.rng.random() < 0.7:
+            return self.sentence()
+        return "\n".join(self.phrase() for _ in range(self.rng.randint(2, 4))) + self.rng.choice(("", "\n"))
+
     def list(self):
         return [self.words.any() for _ in range(self.rng.choice((1, 2, 2, 3, 3, 4)))]
 
