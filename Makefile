@@ -5,7 +5,7 @@ PORT ?= 8000
 MODEL ?= models/pocket
 BUILD := build/release
 
-.PHONY: help serve test build setup format lint bench fuzz clean
+.PHONY: help serve test build setup format lint bench fuzz cuda test-cuda clean
 
 help:
 	@echo 'make serve    build, then serve $(MODEL) on 127.0.0.1:$(PORT)   (PORT=, MODEL=)'
@@ -15,6 +15,8 @@ help:
 	@echo 'make lint     style, include rules, clippy, clang-tidy'
 	@echo 'make bench    benchmarks of this machine'
 	@echo 'make fuzz     fuzz every target for FUZZ_SECONDS each (300)'
+	@echo 'make cuda     build/cuda: m2 with the GPU plug-in (no GPU is needed to build)'
+	@echo 'make test-cuda  the GPU tests, on a machine with an NVIDIA GPU   (OP=name: one of them)'
 	@echo 'make clean    remove build trees and the test environment'
 
 serve:
@@ -43,6 +45,12 @@ bench: build
 fuzz:
 	@scripts/setup.sh --ci
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-300} scripts/fuzz.sh
+
+cuda: setup
+	@scripts/cuda.sh build
+
+test-cuda: cuda
+	@scripts/cuda.sh test $(if $(OP),--gtest_filter='*$(OP)*')
 
 clean:
 	rm -rf build .venv

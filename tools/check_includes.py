@@ -24,7 +24,7 @@ RULES = {
     "backend/cpu": ["base/", "model/config.h", "model/ops.h", "model/batch.h", "model/weights.h",
                     "parallel/communicator.h"],
     "backend/cuda": ["base/", "model/config.h", "model/ops.h", "model/batch.h", "model/weights.h",
-                     "parallel/communicator.h"],
+                     "parallel/communicator.h", "backend/backend.h", "backend/plugin.h"],
     "backend": ["base/", "model/config.h", "model/ops.h", "backend/cpu/"],
     "runtime": ["base/", "json/", "engine/executor.h", "model/", "parallel/", "loader/",
                 "backend/backend.h"],

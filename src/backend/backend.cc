@@ -5,20 +5,25 @@
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/host.h"
 #include "backend/cpu/kernels.h"
+#include "backend/plugin.h"
 
 namespace m2 {
 namespace {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int32_t threads, std::string reason)
-      : threads_(threads), reason_(std::move(reason)), kernels_(fast_kernels()) {}
+  CpuBackend(int32_t threads, bool may_spin, std::string reason)
+      : threads_(threads),
+        may_spin_(may_spin),
+        reason_(std::move(reason)),
+        kernels_(fast_kernels()) {}
 
   std::string name() const override { return "cpu"; }
   std::string detail() const override {
     return fmt::format("cpu, {} kernels, {} thread{} a rank: {}", kernels_.name, threads_,
                        threads_ == 1 ? "" : "s", reason_);
   }
+  bool may_spin() const override { return may_spin_; }
   size_t free_bytes() const override { return free_memory_bytes(); }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
@@ -32,9 +37,12 @@ class CpuBackend final : public Backend {
 
  private:
   const int32_t threads_;
+  const bool may_spin_;
   const std::string reason_;
   const Kernels& kernels_;
 };
+
+constexpr const char* kCudaPlugin = "libm2_cuda.so";
 
 }  // namespace
 
@@ -42,16 +50,20 @@ Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {
   std::string reason;
   if (options.device == "cpu") {
     reason = "asked for";
-  } else if (options.device == "auto") {
-    reason = "this build has no GPU plug-in";
-  } else if (options.device == "cuda") {
-    return fail(ErrorKind::kUnsupported, "device", "device cuda: this build has no GPU plug-in");
+  } else if (options.device == "auto" || options.device == "cuda") {
+    auto cuda = open_plugin(kCudaPlugin, options);
+    if (cuda) return cuda;
+    if (options.device == "cuda") {
+      return fail(cuda.error().kind, "device", "device cuda: {}", cuda.error().message);
+    }
+    reason = cuda.error().message;
   } else {
     return invalid("device", "device must be auto, cpu or cuda, got \"{}\"", options.device);
   }
   const int32_t cores = options.threads > 0 ? options.threads : usable_cores();
   const int32_t threads = std::max(1, cores / std::max(1, options.ranks));
-  return std::make_unique<CpuBackend>(threads, std::move(reason));
+  const bool may_spin = int64_t{threads} * std::max(1, options.ranks) <= usable_cores();
+  return std::make_unique<CpuBackend>(threads, may_spin, std::move(reason));
 }
 
 }  // namespace m2

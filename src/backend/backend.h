@@ -19,6 +19,7 @@ struct BackendOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   int32_t ranks = 1;            // on this machine
+  bool graphs = true;           // GPU: decode steps are recorded once and replayed
 };
 
 class Backend {
@@ -27,6 +28,8 @@ class Backend {
 
   virtual std::string name() const = 0;    // "cpu" or "cuda"
   virtual std::string detail() const = 0;  // for the log: instruction set, threads, why this device
+  // Whether ranks that wait for each other may spin: each of their threads has a core.
+  virtual bool may_spin() const = 0;
   // Memory that weights, KV cache and scratch of all ranks may take together.
   virtual size_t free_bytes() const = 0;
   virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,

@@ -1,0 +1,247 @@
+// Construction of CudaOps: every buffer that its ops will ever use, and the weights' way to the
+// device.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/portable/router.cuh"
+
+namespace m2 {
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+Status unsupported(const char* field, const std::string& message) {
+  return fail(ErrorKind::kUnsupported, field, "{}", message);
+}
+
+// Calls visit(pointer, bytes) for every tensor; the pointer may be replaced.
+template <typename Visit>
+void for_each_tensor(const ModelConfig& config, const Shard& shard, Weights& w, Visit visit) {
+  const auto vector = [&](const float*& pointer, int64_t count) {
+    const void* data = pointer;
+    visit(data, static_cast<size_t>(count) * sizeof(float));
+    pointer = static_cast<const float*>(data);
+  };
+  const auto matrix = [&](Matrix& m) {
+    visit(m.data, m.bytes());
+    if (m.scales != nullptr) vector(m.scales, m.count * m.scales_a_matrix());
+  };
+  matrix(w.embed);
+  for (LayerWeights& layer : w.layers) {
+    vector(layer.input_norm, config.hidden_size);
+    matrix(layer.qkv);
+    vector(layer.q_norm, int64_t{shard.num_heads} * config.head_dim);
+    vector(layer.k_norm, int64_t{shard.num_kv_heads} * config.head_dim);
+    matrix(layer.o_proj);
+    vector(layer.post_norm, config.hidden_size);
+    vector(layer.gate, int64_t{config.num_experts} * config.hidden_size);
+    vector(layer.gate_bias, config.num_experts);
+    matrix(layer.gate_up);
+    matrix(layer.down);
+  }
+  vector(w.final_norm, config.hidden_size);
+  matrix(w.lm_head);
+}
+
+}  // namespace
+
+// Hands out consecutive arrays of one block; with no base it only counts.
+class CudaOps::Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(base) {}
+
+  template <typename T>
+  void take(T*& pointer, int64_t count) {
+    pointer = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* base_;
+  size_t bytes_ = 0;
+};
+
+Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
+  if (shard.size != 1) {
+    return unsupported("tensor-parallel-size",
+                       fmt::format("tensor parallel size {} is not served on GPUs yet: this "
+                                   "version runs one rank",
+                                   shard.size));
+  }
+  if (config.head_dim != 64 && config.head_dim != 128) {
+    return unsupported("head_dim", fmt::format("head_dim {} is not served on GPUs: 64 and 128 are",
+                                               config.head_dim));
+  }
+  if (config.hidden_size % 64 != 0 || shard.expert_columns % 64 != 0) {
+    return unsupported("hidden_size",
+                       fmt::format("hidden size {} and expert width {} must be multiples of 64 on "
+                                   "GPUs",
+                                   config.hidden_size, shard.expert_columns));
+  }
+  const int32_t group = shard.num_heads / shard.num_kv_heads;
+  if (group > cuda::kMaxGroup) {
+    return unsupported("num_attention_heads",
+                       fmt::format("{} query heads a KV head; at most {} are served on GPUs", group,
+                                   cuda::kMaxGroup));
+  }
+  if (config.num_experts > cuda::kMaxExperts ||
+      config.experts_per_token > cuda::kMaxExpertsPerToken) {
+    return unsupported("num_local_experts",
+                       fmt::format("{} experts, {} a token; at most {} and {} are served on GPUs",
+                                   config.num_experts, config.experts_per_token, cuda::kMaxExperts,
+                                   cuda::kMaxExpertsPerToken));
+  }
+  // F32 stands for "as the backend computes", which here is bf16.
+  if (limits.kv_dtype != DType::kF32 && limits.kv_dtype != DType::kBF16) {
+    return unsupported(
+        "kv-cache-dtype",
+        fmt::format("GPUs keep keys and values in BF16, not {} yet", dtype_name(limits.kv_dtype)));
+  }
+  if (limits.block_tokens % cuda::kKeyGroup != 0) {
+    return invalid("block-size", "block-size must be a multiple of {} on GPUs, got {}",
+                   cuda::kKeyGroup, limits.block_tokens);
+  }
+  return {};
+}
+
+CudaOps::CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
+                 int32_t device, bool graphs)
+    : config_(config),
+      shard_(shard),
+      limits_(limits),
+      device_(device),
+      graphs_(graphs ? limits.max_sequences : 0) {}
+
+int64_t CudaOps::max_tiles() const {
+  return max_pairs() / cuda::kTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
+}
+
+size_t CudaOps::kv_plane_elements() const {
+  // One more than the engine's: what padding rows store goes there.
+  return (size_t(limits_.num_blocks) + 1) * shard_.num_kv_heads * limits_.block_tokens *
+         config_.head_dim;
+}
+
+size_t CudaOps::carve(std::byte* base) {
+  Carver memory(base);
+  const int64_t tokens = max_tokens(), hidden = config_.hidden_size;
+  const int64_t shares =
+      int64_t{StepGraphs::padded(limits_.max_sequences)} * shard_.num_heads * cuda::kMaxShares;
+  memory.take(inverse_frequency_, config_.rotary_dim / 2);
+  memory.take(last_token_, limits_.max_sequences);
+  memory.take(hidden_, tokens * hidden);
+  memory.take(normed_, tokens * hidden);
+  memory.take(exact_normed_, tokens * hidden);
+  memory.take(qkv_, tokens * qkv_width());
+  memory.take(q_, tokens * q_width());
+  memory.take(attended_, tokens * q_width());
+  memory.take(partial_, shares * config_.head_dim);
+  memory.take(softmax_, shares);
+  memory.take(router_, tokens * config_.num_experts);
+  memory.take(chosen_, max_pairs());
+  memory.take(expert_weights_, max_pairs());
+  memory.take(lists_.begin, shard_.num_experts + 1);
+  memory.take(lists_.pair_token, max_pairs());
+  memory.take(lists_.place, max_pairs());
+  memory.take(lists_.active, shard_.num_experts);
+  memory.take(lists_.num_active, 1);
+  memory.take(lists_.tile_expert, max_tiles());
+  memory.take(lists_.tile_first, max_tiles());
+  memory.take(lists_.num_tiles, 1);
+  memory.take(activated_, max_pairs() * shard_.expert_columns);
+  memory.take(down_, max_pairs() * hidden);
+  memory.take(sampled_, limits_.max_sample_rows * hidden);
+  memory.take(logits_, limits_.max_sample_rows * shard_.vocab_count);
+  memory.take(edited_, limits_.max_sample_rows * shard_.vocab_count);
+  return memory.bytes();
+}
+
+OpsMemory CudaOps::memory_for(const ModelConfig& config, const Shard& shard,
+                              const OpsLimits& limits) {
+  CudaOps counter(config, shard, limits, -1, false);
+  OpsMemory memory;
+  memory.kv_bytes = size_t{2} * config.num_layers * counter.kv_plane_elements() * sizeof(bf16_t);
+  memory.scratch_bytes = counter.carve(nullptr) +
+                         StepUpload::at(nullptr, limits, counter.group()).bytes +
+                         SampleQueue::bytes(limits, config.vocab_size) +
+                         size_t(limits.max_sequences) * config.vocab_size * sizeof(uint16_t);
+  return memory;
+}
+
+Result<std::unique_ptr<CudaOps>> CudaOps::create(const ModelConfig& config, const Shard& shard,
+                                                 const OpsLimits& limits, int32_t device,
+                                                 bool graphs) {
+  M2_TRY(check(config, shard, limits));
+  std::unique_ptr<CudaOps> ops(new CudaOps(config, shard, limits, device, graphs));
+  M2_TRY(ops->allocate());
+  return ops;
+}
+
+Status CudaOps::allocate() {
+  M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
+  M2_TRY(cuda_status(
+      cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
+      "cudaDeviceGetAttribute"));
+  M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
+  const size_t kv_bytes = 2 * config_.num_layers * kv_plane_elements() * sizeof(bf16_t);
+  // A model without layers, as tests use, has no cache.
+  M2_ASSIGN(kv_memory_, DeviceMemory::make(std::max(kv_bytes, kAlignment), "the KV cache"));
+  M2_ASSIGN(scratch_memory_, DeviceMemory::make(carve(nullptr), "working memory"));
+  carve(scratch_memory_.data());
+  const size_t counts_bytes = size_t(limits_.max_sequences) * config_.vocab_size * 2;
+  M2_ASSIGN(counts_memory_, DeviceMemory::make(counts_bytes, "penalty counts"));
+  M2_ASSIGN(step_upload_, Upload::make(StepUpload::at(nullptr, limits_, group()).bytes));
+  step_ = StepUpload::at(step_upload_.device(), limits_, group());
+  M2_ASSIGN(head_upload_, Upload::make(limits_.max_sample_rows * sizeof(int32_t)));
+  M2_ASSIGN(queue_, SampleQueue::make(limits_, config_.vocab_size,
+                                      {.logits = logits_,
+                                       .stride = static_cast<int32_t>(shard_.vocab_count),
+                                       .real_vocab = limits_.real_vocab,
+                                       .vocab = config_.vocab_size,
+                                       .work = edited_,
+                                       .last_token = last_token_}));
+  std::vector<float> frequencies;
+  for (int32_t i = 0; i < config_.rotary_dim / 2; ++i) {
+    // Rounded to float as the reference's table is.
+    frequencies.push_back(
+        static_cast<float>(std::pow(config_.rope_theta, -2.0 * i / config_.rotary_dim)));
+  }
+  M2_TRY(cuda_status(cudaMemcpy(inverse_frequency_, frequencies.data(),
+                                frequencies.size() * sizeof(float), cudaMemcpyHostToDevice),
+                     "cudaMemcpy"));
+  return cuda_status(cudaDeviceSynchronize(), "construction");
+}
+
+CudaOps::~CudaOps() {
+  if (stream_ == nullptr) return;  // counted only
+  (void)cudaSetDevice(device_);
+  (void)cudaStreamSynchronize(stream_);
+  (void)cudaStreamDestroy(stream_);
+}
+
+Status CudaOps::adopt(Weights& weights) {
+  activate();
+  // The loader's block, from its first tensor to the end of its last.
+  auto begin = UINTPTR_MAX, end = uintptr_t{0};
+  for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t bytes) {
+    if (bytes == 0) return;
+    begin = std::min(begin, reinterpret_cast<uintptr_t>(data));
+    end = std::max(end, reinterpret_cast<uintptr_t>(data) + bytes);
+  });
+  M2_ASSIGN(weights_memory_, DeviceMemory::make(end - begin, "the weights"));
+  M2_TRY(cuda_status(cudaMemcpy(weights_memory_.data(), reinterpret_cast<const void*>(begin),
+                                end - begin, cudaMemcpyHostToDevice),
+                     "copying the weights"));
+  for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t) {
+    if (data != nullptr) {
+      data = weights_memory_.data() + (reinterpret_cast<uintptr_t>(data) - begin);
+    }
+  });
+  return {};
+}
+
+}  // namespace m2

@@ -1,0 +1,282 @@
+#include "backend/cuda/cuda_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/cuda/portable/embed.cuh"
+#include "backend/cuda/portable/norm.cuh"
+#include "backend/cuda/portable/qk_norm.cuh"
+#include "backend/cuda/portable/router.cuh"
+#include "base/check.h"
+
+namespace m2 {
+
+using cuda::LinearKind;
+
+// Threads come and go between construction and use; the current device is a thread's own.
+void CudaOps::activate() { note(cudaSetDevice(device_), "cudaSetDevice"); }
+
+void CudaOps::note(cudaError_t error, const char* what) {
+  if (error != cudaSuccess && error_) error_ = cuda_status(error, what);
+}
+
+void CudaOps::begin_step(const Batch& batch) {
+  activate();
+  end_ops();  // of a step whose logits nobody wanted
+  real_tokens_ = static_cast<int32_t>(batch.tokens.size());
+  const auto rows = static_cast<int32_t>(batch.rows.size());
+  M2_CHECK(real_tokens_ <= limits_.max_step_tokens && rows <= limits_.max_sequences);
+  const StepUpload host = StepUpload::at(step_upload_.begin(), limits_, group());
+  *host.num_tokens = real_tokens_;
+  std::copy(batch.tokens.begin(), batch.tokens.end(), host.tokens);
+  int32_t num_blocks = 0;
+  for (int32_t r = 0; r < rows; ++r) {
+    const BatchRow& row = batch.rows[r];
+    host.rows[r] = {row.slot, row.first_token, row.num_tokens, row.context_tokens, num_blocks};
+    const int32_t length = row.context_tokens + row.num_tokens;
+    const int32_t used = cuda::divide_up(length, limits_.block_tokens);
+    M2_CHECK(used <= std::ssize(row.blocks) && length <= limits_.max_model_tokens);
+    std::copy_n(row.blocks.begin(), used, host.blocks + num_blocks);
+    num_blocks += used;
+    for (int32_t i = 0; i < row.num_tokens; ++i) {
+      host.token_row[row.first_token + i] = r;
+      host.position[row.first_token + i] = row.context_tokens + i;
+    }
+  }
+  const bool decode = rows > 0 && rows == real_tokens_;
+  tokens_ = decode ? StepGraphs::padded(rows) : real_tokens_;
+  if (tokens_ > rows && decode) {
+    pad_rows(host, rows, num_blocks);
+    ++num_blocks;
+  }
+  plan_attention(decode ? tokens_ : rows, host);
+  note(step_upload_.send(host.blocks_offset + num_blocks * sizeof(int32_t), stream_),
+       "a step's inputs");
+  if (decode && error_) note(graphs_.begin(tokens_, stream_));
+}
+
+// Padding: rows of one token without context, which store to a block of their own and go to no
+// expert.
+void CudaOps::pad_rows(const StepUpload& host, int32_t rows, int32_t num_blocks) {
+  host.blocks[num_blocks] = limits_.num_blocks;
+  for (int32_t r = rows; r < tokens_; ++r) {
+    host.rows[r] = {0, r, 1, 0, num_blocks};
+    host.tokens[r] = host.position[r] = 0;
+    host.token_row[r] = r;
+  }
+}
+
+void CudaOps::plan_attention(int32_t rows, const StepUpload& host) {
+  num_items_ = num_decode_rows_ = 0;
+  for (int32_t r = 0; r < rows; ++r) {
+    if (host.rows[r].num_tokens == 1) {
+      host.decode_rows[num_decode_rows_++] = r;
+      continue;
+    }
+    const int32_t queries = host.rows[r].num_tokens * group();
+    for (int32_t first = 0; first < queries; first += cuda::kItemQueries) {
+      host.items[num_items_++] = {r, first};
+    }
+  }
+}
+
+void CudaOps::embed(const Matrix& embed, Communicator&) {
+  if (graphs_.skip(embed.data)) return;
+  cuda::launch_embed({.tokens = step_.tokens,
+                      .token_row = step_.token_row,
+                      .rows = step_.rows,
+                      .last_token = last_token_,
+                      .embed = static_cast<const bf16_t*>(embed.data),
+                      .vocab_begin = static_cast<int32_t>(shard_.vocab_begin),
+                      .vocab_count = static_cast<int32_t>(shard_.vocab_count),
+                      .width = config_.hidden_size,
+                      .num_tokens = tokens_,
+                      .hidden = hidden_},
+                     stream_);
+  note("embed");
+}
+
+void CudaOps::norm(const float* weight, const int32_t* index, int32_t rows, bf16_t* out,
+                   float* exact) {
+  cuda::launch_norm({.x = hidden_,
+                     .index = index,
+                     .weight = weight,
+                     .epsilon = config_.rms_norm_eps,
+                     .rows = rows,
+                     .width = config_.hidden_size,
+                     .out = out,
+                     .exact_out = exact},
+                    stream_);
+  note("norm");
+}
+
+void CudaOps::linear(LinearKind kind, const Matrix& m, const bf16_t* x, int32_t tokens, void* out,
+                     int32_t out_stride) {
+  const int64_t pairs = int64_t{tokens} * config_.experts_per_token;
+  const auto active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
+  cuda::launch_linear({.kind = kind,
+                       .weights = {m.data, m.scales, static_cast<int32_t>(m.rows),
+                                   static_cast<int32_t>(m.columns), m.dtype == DType::kF8E4M3},
+                       .x = x,
+                       .tokens = tokens,
+                       .lists = lists_,
+                       .num_experts = shard_.num_experts,
+                       .max_tiles = static_cast<int32_t>(pairs / cuda::kTileTokens) + active,
+                       .max_active = active,
+                       .out = out,
+                       .out_stride = out_stride},
+                      stream_);
+}
+
+void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
+  if (graphs_.skip(qkv.data)) return;
+  norm(weight, nullptr, tokens_, normed_, nullptr);
+  linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+  note("norm_qkv");
+}
+
+void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm, Communicator&) {
+  if (graphs_.skip(q_norm)) return;
+  auto* kv = reinterpret_cast<bf16_t*>(kv_memory_.data());
+  const cuda::KvPlanes planes{.keys = kv + 2 * layer * kv_plane_elements(),
+                              .values = kv + (2 * layer + 1) * kv_plane_elements(),
+                              .num_heads = shard_.num_kv_heads,
+                              .block_tokens = limits_.block_tokens,
+                              .head_dim = config_.head_dim};
+  cuda::launch_qk_norm({.qkv = qkv_,
+                        .token_row = step_.token_row,
+                        .position = step_.position,
+                        .rows = step_.rows,
+                        .blocks = step_.blocks,
+                        .q_norm = q_norm,
+                        .k_norm = k_norm,
+                        .inverse_frequency = inverse_frequency_,
+                        .num_tokens = tokens_,
+                        .num_heads = shard_.num_heads,
+                        .rotary_dim = config_.rotary_dim,
+                        .epsilon = config_.rms_norm_eps,
+                        .q = q_,
+                        .kv = planes},
+                       stream_);
+  note("qk_norm");
+  cuda::launch_attention(
+      {.q = q_,
+       .kv = planes,
+       .rows = step_.rows,
+       .blocks = step_.blocks,
+       .num_heads = shard_.num_heads,
+       .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim)),
+       .attended = attended_,
+       .items = step_.items,
+       .num_items = num_items_,
+       .decode_rows = step_.decode_rows,
+       .num_decode_rows = num_decode_rows_,
+       .shares = cuda::attention_shares(num_decode_rows_, shard_.num_kv_heads, multiprocessors_),
+       .partial = partial_,
+       .softmax = softmax_},
+      stream_);
+  note("attention");
+}
+
+void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
+  if (graphs_.skip(o_proj.data)) return;
+  linear(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size);
+  note("o_proj_add");
+}
+
+void CudaOps::norm_route(const float* weight, const float* gate) {
+  if (graphs_.skip(gate)) return;
+  norm(weight, nullptr, tokens_, normed_, exact_normed_);
+  cuda::launch_router({.x = exact_normed_,
+                       .gate = gate,
+                       .num_tokens = tokens_,
+                       .num_experts = config_.num_experts,
+                       .width = config_.hidden_size,
+                       .logits = router_},
+                      stream_);
+  note("router");
+}
+
+void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const Matrix& down,
+                          Communicator&) {
+  if (graphs_.skip(gate_up.data)) return;
+  const int32_t count = config_.experts_per_token;
+  cuda::launch_choose({.logits = router_,
+                       .bias = gate_bias,
+                       .real_tokens = step_.num_tokens,
+                       .num_tokens = tokens_,
+                       .num_experts = config_.num_experts,
+                       .count = count,
+                       .chosen = chosen_,
+                       .weights = expert_weights_},
+                      stream_);
+  cuda::launch_group({.chosen = chosen_,
+                      .num_pairs = tokens_ * count,
+                      .experts_per_token = count,
+                      .expert_begin = shard_.expert_begin,
+                      .num_experts = shard_.num_experts,
+                      .lists = lists_},
+                     stream_);
+  note("choice of experts");
+  const auto columns = static_cast<int32_t>(shard_.expert_columns);
+  linear(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);
+  note("experts' gate and up");
+  linear(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
+  note("experts' down");
+  cuda::launch_combine({.y = down_,
+                        .weights = expert_weights_,
+                        .place = lists_.place,
+                        .num_tokens = tokens_,
+                        .count = count,
+                        .width = config_.hidden_size,
+                        .hidden = hidden_},
+                       stream_);
+  note("combine");
+}
+
+void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
+                   const Matrix& lm_head) {
+  activate();
+  end_ops();
+  sample_rows_ = static_cast<int32_t>(requests.size());
+  M2_CHECK(sample_rows_ <= limits_.max_sample_rows);
+  if (sample_rows_ == 0) return;
+  auto* index = reinterpret_cast<int32_t*>(head_upload_.begin());
+  for (const SampleRequest& request : requests) {
+    M2_CHECK(request.token_index >= 0 && request.token_index < real_tokens_);
+    *index++ = request.token_index;
+  }
+  note(head_upload_.send(requests.size() * sizeof(int32_t), stream_), "sample rows");
+  norm(weight, reinterpret_cast<const int32_t*>(head_upload_.device()), sample_rows_, sampled_,
+       nullptr);
+  linear(LinearKind::kStore, lm_head, sampled_, sample_rows_, logits_,
+         static_cast<int32_t>(shard_.vocab_count));
+  note("lm_head");
+}
+
+void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
+  activate();
+  const Status pushed =
+      queue_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()), stream_);
+  if (!pushed && error_) error_ = pushed;
+}
+
+Status CudaOps::collect(SampleOutput& output) {
+  activate();
+  end_ops();
+  const Status popped = queue_->pop(output);
+  return error_ ? popped : error_;
+}
+
+Status CudaOps::read_logits(std::span<float> logits) {
+  activate();
+  const size_t count = size_t(sample_rows_) * shard_.vocab_count;
+  M2_CHECK(logits.size() >= count);
+  note(cudaMemcpyAsync(logits.data(), logits_, count * sizeof(float), cudaMemcpyDeviceToHost,
+                       stream_),
+       "cudaMemcpy");
+  note(cudaStreamSynchronize(stream_), "a step's kernels");
+  return error_;
+}
+
+}  // namespace m2

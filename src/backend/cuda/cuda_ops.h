@@ -1,0 +1,127 @@
+// The ops on an NVIDIA GPU: bf16 residual and activations, fp32 sums, FP8 and bf16 weights widened
+// exactly, fp32 router, paged KV in bf16. Calls enqueue on the rank's own stream and return; only
+// collect() and read_logits() wait.
+//
+// Not batch-invariant: kernels are chosen by the number of tokens (docs/numerics.md).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/cuda/device_memory.h"
+#include "backend/cuda/portable/linear.cuh"
+#include "backend/cuda/portable/sample.cuh"
+#include "backend/cuda/sample_queue.h"
+#include "backend/cuda/step_graphs.h"
+#include "backend/cuda/step_upload.h"
+#include "model/config.h"
+#include "model/ops.h"
+
+namespace m2 {
+
+class CudaOps final : public Ops {
+ public:
+  // Refuses shapes that the kernels do not serve, with the numbers.
+  static Status check(const ModelConfig& config, const Shard& shard, const OpsLimits& limits);
+  static OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
+                              const OpsLimits& limits);
+  static Result<std::unique_ptr<CudaOps>> create(const ModelConfig& config, const Shard& shard,
+                                                 const OpsLimits& limits, int32_t device,
+                                                 bool graphs);
+  ~CudaOps() override;
+
+  Status adopt(Weights& weights) override;
+  void begin_step(const Batch& batch) override;
+  void embed(const Matrix& embed, Communicator& communicator) override;
+  void norm_qkv(const float* norm, const Matrix& qkv) override;
+  void attention(int32_t layer, const float* q_norm, const float* k_norm,
+                 Communicator& communicator) override;
+  void o_proj_add(const Matrix& o_proj, Communicator& communicator) override;
+  void norm_route(const float* norm, const float* gate) override;
+  void experts_add(const float* gate_bias, const Matrix& gate_up, const Matrix& down,
+                   Communicator& communicator) override;
+  void head(std::span<const SampleRequest> requests, const float* norm,
+            const Matrix& lm_head) override;
+  void sample(std::span<const SampleRequest> requests, Communicator& communicator) override;
+  Status collect(SampleOutput& output) override;
+  Status read_logits(std::span<float> logits) override;
+
+ private:
+  class Carver;
+
+  CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits, int32_t device,
+          bool graphs);
+  Status allocate();
+  // Points the buffers into `base`; with a null base only counts the bytes.
+  size_t carve(std::byte* base);
+  size_t kv_plane_elements() const;  // keys or values of one layer
+
+  void activate();
+  // Keeps the first error; collect() reports it.
+  void note(cudaError_t error, const char* what);
+  void note(const char* what) { note(cudaPeekAtLastError(), what); }
+
+  // Ends the ops between begin_step() and head().
+  void end_ops() { note(graphs_.end(stream_)); }
+  void note(const Status& status) {
+    if (!status && error_) error_ = status;
+  }
+
+  void pad_rows(const StepUpload& host, int32_t rows, int32_t num_blocks);
+  void plan_attention(int32_t rows, const StepUpload& host);
+  void norm(const float* weight, const int32_t* index, int32_t rows, bf16_t* out, float* exact);
+  void linear(cuda::LinearKind kind, const Matrix& matrix, const bf16_t* x, int32_t tokens,
+              void* out, int32_t out_stride);
+
+  int32_t q_width() const { return shard_.num_heads * config_.head_dim; }
+  int32_t kv_width() const { return shard_.num_kv_heads * config_.head_dim; }
+  int32_t qkv_width() const { return q_width() + 2 * kv_width(); }
+  int32_t group() const { return shard_.num_heads / shard_.num_kv_heads; }
+  int32_t max_tokens() const { return StepUpload::max_tokens(limits_); }
+  int64_t max_pairs() const { return int64_t{max_tokens()} * config_.experts_per_token; }
+  int64_t max_tiles() const;
+
+  const ModelConfig config_;
+  const Shard shard_;
+  const OpsLimits limits_;
+  const int32_t device_;
+  int32_t multiprocessors_ = 1;
+  cudaStream_t stream_ = nullptr;
+  Status error_;
+  DeviceMemory weights_memory_, kv_memory_, scratch_memory_, counts_memory_;
+
+  // The step under way.
+  Upload step_upload_, head_upload_;
+  StepUpload step_;  // on the device
+  StepGraphs graphs_;
+  int32_t real_tokens_ = 0;
+  int32_t tokens_ = 0;  // with the padding of a decode step
+  int32_t num_items_ = 0, num_decode_rows_ = 0, sample_rows_ = 0;
+  std::unique_ptr<SampleQueue> queue_;
+
+  float* inverse_frequency_ = nullptr;  // [rotary_dim / 2]
+  int32_t* last_token_ = nullptr;       // [slots]
+  bf16_t* hidden_ = nullptr;            // [max tokens, hidden]
+  bf16_t* normed_ = nullptr;            // [max tokens, hidden]
+  float* exact_normed_ = nullptr;       // [max tokens, hidden] the router's input
+  float* qkv_ = nullptr;                // [max tokens, qkv_width]
+  bf16_t* q_ = nullptr;                 // [max tokens, q_width]
+  bf16_t* attended_ = nullptr;          // [max tokens, q_width]
+  float* partial_ = nullptr;            // [max sequences, heads, kMaxShares, head_dim]
+  float2* softmax_ = nullptr;           // [max sequences, heads, kMaxShares]
+  float* router_ = nullptr;             // [max tokens, num_experts]
+  int32_t* chosen_ = nullptr;           // [max tokens, experts_per_token]
+  float* expert_weights_ = nullptr;     // likewise
+  cuda::ExpertLists lists_;
+  bf16_t* activated_ = nullptr;  // [max pairs, expert_columns]
+  float* down_ = nullptr;        // [max pairs, hidden]
+  bf16_t* sampled_ = nullptr;    // [max sample rows, hidden]
+  float* logits_ = nullptr;      // [max sample rows, vocab_count]
+  float* edited_ = nullptr;      // likewise: with masks, bias and penalties
+};
+
+}  // namespace m2

@@ -1,0 +1,129 @@
+// Blocks of device and of pinned host memory, and the way from one to the other. Everything is
+// allocated at construction of the ops.
+//
+// Thread-safety: none; the rank's thread uses them. The device that was current at allocation must
+// be current at release.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <utility>
+
+#include "backend/cuda/cuda_error.h"
+#include "base/error.h"
+
+namespace m2 {
+
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  // Zeroed: what a kernel masks out it may still read, and NaN times zero is NaN.
+  static Result<DeviceMemory> make(size_t bytes, const char* what) {
+    DeviceMemory memory;
+    const cudaError_t error = cudaMalloc(&memory.data_, bytes);
+    if (error != cudaSuccess) {
+      (void)cudaGetLastError();  // not sticky
+      return fail(ErrorKind::kUnavailable, "", "the GPU refused {:.2f} GiB for {}: {}",
+                  static_cast<double>(bytes) / 1073741824.0, what, cudaGetErrorString(error));
+    }
+    M2_TRY(cuda_status(cudaMemset(memory.data_, 0, bytes), "cudaMemset"));
+    return memory;
+  }
+  ~DeviceMemory() { (void)cudaFree(data_); }
+  DeviceMemory(DeviceMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+ private:
+  void* data_ = nullptr;
+};
+
+class PinnedMemory {
+ public:
+  PinnedMemory() = default;
+  static Result<PinnedMemory> make(size_t bytes) {
+    PinnedMemory memory;
+    M2_TRY(cuda_status(cudaMallocHost(&memory.data_, bytes), "pinned host memory"));
+    return memory;
+  }
+  ~PinnedMemory() { (void)cudaFreeHost(data_); }
+  PinnedMemory(PinnedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+ private:
+  void* data_ = nullptr;
+};
+
+class Event {
+ public:
+  Event() = default;
+  static Result<Event> make() {
+    Event event;
+    M2_TRY(cuda_status(cudaEventCreateWithFlags(&event.event_, cudaEventDisableTiming), "event"));
+    return event;
+  }
+  ~Event() {
+    if (event_ != nullptr) (void)cudaEventDestroy(event_);
+  }
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+
+  cudaError_t record(cudaStream_t stream) { return cudaEventRecord(event_, stream); }
+  cudaError_t wait() { return cudaEventSynchronize(event_); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Host arrays that a step brings to the device: filled in one of two pinned blocks, so that the
+// next step can be written while the last one's copy is still under way.
+class Upload {
+ public:
+  Upload() = default;
+  static Result<Upload> make(size_t bytes) {
+    Upload upload;
+    upload.bytes_ = bytes;
+    M2_ASSIGN(upload.device_, DeviceMemory::make(bytes, "a step's inputs"));
+    for (int i = 0; i < 2; ++i) {
+      M2_ASSIGN(upload.host_[i], PinnedMemory::make(bytes));
+      M2_ASSIGN(upload.sent_[i], Event::make());
+    }
+    return upload;
+  }
+
+  // The block to fill; waits until its last copy is done.
+  std::byte* begin() {
+    current_ ^= 1;
+    (void)sent_[current_].wait();
+    return host_[current_].data();
+  }
+  cudaError_t send(size_t bytes, cudaStream_t stream) {
+    const cudaError_t error = cudaMemcpyAsync(device_.data(), host_[current_].data(), bytes,
+                                              cudaMemcpyHostToDevice, stream);
+    return error == cudaSuccess ? sent_[current_].record(stream) : error;
+  }
+  std::byte* device() const { return device_.data(); }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_ = 0;
+  DeviceMemory device_;
+  PinnedMemory host_[2];
+  Event sent_[2];
+  int current_ = 0;
+};
+
+}  // namespace m2

@@ -1,0 +1,97 @@
+// What `m2` opens by name: the one exported function, and the backend behind it.
+#include "backend/plugin.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/backend.h"
+#include "backend/cuda/cuda_error.h"
+#include "backend/cuda/cuda_ops.h"
+
+namespace m2 {
+namespace {
+
+// bf16 on the tensor cores.
+constexpr int kLeastMajor = 8;
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(int32_t devices, const cudaDeviceProp& first, bool graphs)
+      : devices_(devices), first_(first), graphs_(graphs) {}
+
+  std::string name() const override { return "cuda"; }
+  std::string detail() const override {
+    int runtime = 0, driver = 0;
+    (void)cudaRuntimeGetVersion(&runtime);
+    (void)cudaDriverGetVersion(&driver);
+    return fmt::format(
+        "cuda, {} (compute capability {}.{}, {} multiprocessors, {:.1f} GiB), {} device{}, "
+        "portable kernels, CUDA {}.{}, driver for CUDA {}.{}",
+        first_.name, first_.major, first_.minor, first_.multiProcessorCount,
+        static_cast<double>(first_.totalGlobalMem) / 1073741824.0, devices_,
+        devices_ == 1 ? "" : "s", runtime / 1000, runtime % 1000 / 10, driver / 1000,
+        driver % 1000 / 10);
+  }
+  bool may_spin() const override { return false; }
+  size_t free_bytes() const override {
+    size_t free = 0, total = 0;
+    if (cudaSetDevice(0) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+    return free;
+  }
+  OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
+                       const OpsLimits& limits) const override {
+    return CudaOps::memory_for(config, shard, limits);
+  }
+  Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
+                                        const OpsLimits& limits) override {
+    if (shard.rank >= devices_) {
+      return fail(ErrorKind::kUnavailable, "tensor-parallel-size", "rank {} has no GPU: {} here",
+                  shard.rank, devices_);
+    }
+    M2_ASSIGN(auto ops, CudaOps::create(config, shard, limits, shard.rank, graphs_));
+    return ops;
+  }
+
+ private:
+  const int32_t devices_;
+  const cudaDeviceProp first_;
+  const bool graphs_;
+};
+
+Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
+  int devices = 0;
+  const cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error != cudaSuccess || devices == 0) {
+    return fail(ErrorKind::kUnavailable, "device", "no NVIDIA GPU can be used: {}",
+                error == cudaSuccess ? "none is there" : cudaGetErrorString(error));
+  }
+  cudaDeviceProp properties{};
+  M2_TRY(cuda_status(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties"));
+  if (properties.major < kLeastMajor) {
+    return fail(ErrorKind::kUnsupported, "device",
+                "{} has compute capability {}.{}; this version needs {}.0 or later",
+                properties.name, properties.major, properties.minor, kLeastMajor);
+  }
+  return std::make_unique<CudaBackend>(devices, properties, options.graphs);
+}
+
+}  // namespace
+}  // namespace m2
+
+extern "C" M2_PLUGIN_EXPORT m2::Backend* m2_open_plugin(int32_t interface,
+                                                        const m2::BackendOptions& options,
+                                                        m2::Error* error) {
+  if (interface != m2::kPluginInterface) {
+    *error = {m2::ErrorKind::kUnsupported,
+              fmt::format("the plug-in has interface {}, this m2 wants {}: build both again",
+                          m2::kPluginInterface, interface),
+              "device"};
+    return nullptr;
+  }
+  auto backend = m2::open(options);
+  if (!backend) {
+    *error = backend.error();
+    return nullptr;
+  }
+  return backend->release();
+}

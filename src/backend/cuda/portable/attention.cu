@@ -1,0 +1,233 @@
+#include "backend/cuda/portable/attention.cuh"
+
+namespace m2::cuda {
+namespace {
+
+constexpr int32_t kWarps = 4;
+constexpr float kLog2E = 1.4426950408889634f;
+constexpr float kNone = -INFINITY;
+
+// The state of a warp's 16 queries. A lane holds rows g and g + 8, as the tensor core lays them.
+template <int32_t kHeadDim>
+struct Queries {
+  uint4 q_low[kHeadDim / 32], q_high[kHeadDim / 32];  // 8 consecutive of every 32 dimensions
+  float out[kHeadDim / 8][4];
+  float largest[2], sum[2];
+  int32_t last[2];  // the last position that the row sees; -1: no query
+
+  __device__ void clear() {
+#pragma unroll
+    for (auto& tile : out) tile[0] = tile[1] = tile[2] = tile[3] = 0;
+    largest[0] = largest[1] = kNone;
+    sum[0] = sum[1] = 0;
+  }
+  __device__ void load(const bf16_t* low, const bf16_t* high, int32_t t) {
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      q_low[i] = low == nullptr ? uint4{0, 0, 0, 0}
+                                : __ldg(reinterpret_cast<const uint4*>(low + 32 * i + 8 * t));
+      q_high[i] = high == nullptr ? uint4{0, 0, 0, 0}
+                                  : __ldg(reinterpret_cast<const uint4*>(high + 32 * i + 8 * t));
+    }
+  }
+};
+
+// 16 consecutive keys from `position` on, against 16 queries. A lane's four key columns are the
+// keys 4t to 4t + 3, which makes its values consecutive in the transposed plane.
+template <int32_t kHeadDim>
+__device__ void attend_group(Queries<kHeadDim>& s, const bf16_t* keys, const bf16_t* values,
+                             int32_t position, float scale, int32_t g, int32_t t) {
+  const int32_t key = g / 2 * 4 + g % 2;
+  float scores[2][4] = {};
+#pragma unroll
+  for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+    const auto* at = reinterpret_cast<const uint4*>(keys + key * kHeadDim + 32 * i + 8 * t);
+    const uint4 k0 = at[0];
+    const uint4 k1 = at[2 * kHeadDim / 8];
+    mma(scores[0], s.q_low[i].x, s.q_high[i].x, s.q_low[i].y, s.q_high[i].y, k0.x, k0.y);
+    mma(scores[0], s.q_low[i].z, s.q_high[i].z, s.q_low[i].w, s.q_high[i].w, k0.z, k0.w);
+    mma(scores[1], s.q_low[i].x, s.q_high[i].x, s.q_low[i].y, s.q_high[i].y, k1.x, k1.y);
+    mma(scores[1], s.q_low[i].z, s.q_high[i].z, s.q_low[i].w, s.q_high[i].w, k1.z, k1.w);
+  }
+  uint2 v[kHeadDim / 8];
+#pragma unroll
+  for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+    v[n] = *reinterpret_cast<const uint2*>(values + (n * 8 + g) * kKeyGroup + 4 * t);
+  }
+  float p[2][4];  // of row g, of row g + 8: keys 4t to 4t + 3
+#pragma unroll
+  for (int32_t half = 0; half < 2; ++half) {
+    float x[4] = {scores[0][2 * half], scores[0][2 * half + 1], scores[1][2 * half],
+                  scores[1][2 * half + 1]};
+    float largest = s.largest[half];
+#pragma unroll
+    for (int32_t i = 0; i < 4; ++i) {
+      x[i] = position + 4 * t + i <= s.last[half] ? x[i] * scale : kNone;
+      largest = fmaxf(largest, x[i]);
+    }
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2));
+    const float safe = largest == kNone ? 0.0f : largest;  // nothing seen yet
+    const float factor = exp2f((s.largest[half] - safe) * kLog2E);
+    float sum = 0;
+#pragma unroll
+    for (int32_t i = 0; i < 4; ++i) sum += p[half][i] = exp2f((x[i] - safe) * kLog2E);
+    sum += __shfl_xor_sync(kAllLanes, sum, 1);
+    sum += __shfl_xor_sync(kAllLanes, sum, 2);
+    s.sum[half] = s.sum[half] * factor + sum;
+    s.largest[half] = largest;
+#pragma unroll
+    for (auto& tile : s.out) {
+      tile[2 * half] *= factor;
+      tile[2 * half + 1] *= factor;
+    }
+  }
+  const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
+  const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+#pragma unroll
+  for (int32_t n = 0; n < kHeadDim / 8; ++n) mma(s.out[n], a0, a1, a2, a3, v[n].x, v[n].y);
+}
+
+template <int32_t kHeadDim>
+__device__ void attend(Queries<kHeadDim>& s, const AttentionArgs& a, const int32_t* blocks,
+                       int32_t head, int32_t begin, int32_t end, int32_t g, int32_t t) {
+  for (int32_t position = begin; position < end; position += kKeyGroup) {
+    const int64_t at = a.kv.group_at(blocks, position, head);
+    attend_group<kHeadDim>(s, a.kv.keys + at, a.kv.values + at, position, a.scale, g, t);
+  }
+}
+
+template <int32_t kHeadDim>
+__global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
+  const int32_t head = blockIdx.x, group = a.num_heads / a.kv.num_heads;
+  const AttentionItem item = a.items[blockIdx.y];
+  const RowInfo row = a.rows[item.row];
+  const int32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int32_t first = item.first_query + threadIdx.x / 32 * 16, count = row.num_tokens * group;
+  if (first >= count) return;
+  const int64_t width = int64_t{a.num_heads} * kHeadDim;
+  Queries<kHeadDim> s;
+  s.clear();
+  int64_t place[2];
+  for (int32_t half = 0; half < 2; ++half) {
+    const int32_t query = first + half * 8 + g;
+    const int32_t token = query / group;
+    s.last[half] = query < count ? row.context_tokens + token : -1;
+    place[half] = (row.first_token + token) * width + (head * group + query % group) * kHeadDim;
+  }
+  s.load(s.last[0] >= 0 ? a.q + place[0] : nullptr, s.last[1] >= 0 ? a.q + place[1] : nullptr, t);
+  const int32_t last_query = min(first + 15, count - 1);
+  const int32_t end = row.context_tokens + last_query / group + 1;
+  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, 0, end, g, t);
+#pragma unroll
+  for (int32_t half = 0; half < 2; ++half) {
+    if (s.last[half] < 0) continue;
+    const float inverse = 1.0f / s.sum[half];
+    auto* out = reinterpret_cast<uint32_t*>(a.attended + place[half]);
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      out[n * 4 + t] = pack_bf16(s.out[n][2 * half] * inverse, s.out[n][2 * half + 1] * inverse);
+    }
+  }
+}
+
+template <int32_t kHeadDim>
+__global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
+  __shared__ float outs[kWarps][kMaxGroup][kHeadDim + 2];
+  __shared__ float largests[kWarps][kMaxGroup], sums[kWarps][kMaxGroup];
+  const int32_t head = blockIdx.x, share = blockIdx.y, group = a.num_heads / a.kv.num_heads;
+  const RowInfo row = a.rows[a.decode_rows[blockIdx.z]];
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  const bf16_t* q = a.q + (int64_t{row.first_token} * a.num_heads + head * group) * kHeadDim;
+  Queries<kHeadDim> s;
+  s.clear();
+  for (int32_t half = 0; half < 2; ++half) {
+    s.last[half] = half * 8 + g < group ? row.context_tokens : -1;
+  }
+  s.load(s.last[0] >= 0 ? q + g * kHeadDim : nullptr,
+         s.last[1] >= 0 ? q + (g + 8) * kHeadDim : nullptr, t);
+  // Whole groups of keys, spread evenly over all warps of all shares.
+  const int32_t groups = divide_up(row.context_tokens + 1, kKeyGroup);
+  const int32_t a_warp = divide_up(groups, a.shares * kWarps);
+  const int32_t begin = min(groups, (share * kWarps + warp) * a_warp);
+  const int32_t end = min(groups, begin + a_warp);
+  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, begin * kKeyGroup, end * kKeyGroup, g,
+                   t);
+#pragma unroll
+  for (int32_t half = 0; half < 2; ++half) {
+    const int32_t at = half * 8 + g;
+    if (t == 0) largests[warp][at] = s.largest[half], sums[warp][at] = s.sum[half];
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      outs[warp][at][n * 8 + 2 * t] = s.out[n][2 * half];
+      outs[warp][at][n * 8 + 2 * t + 1] = s.out[n][2 * half + 1];
+    }
+  }
+  __syncthreads();
+  for (int32_t i = threadIdx.x; i < group * kHeadDim; i += blockDim.x) {
+    const int32_t at = i / kHeadDim, d = i % kHeadDim;
+    float largest = kNone, sum = 0, out = 0;
+    for (int32_t w = 0; w < kWarps; ++w) largest = fmaxf(largest, largests[w][at]);
+    const float safe = largest == kNone ? 0.0f : largest;
+    for (int32_t w = 0; w < kWarps; ++w) {
+      const float factor = exp2f((largests[w][at] - safe) * kLog2E);
+      sum += sums[w][at] * factor;
+      out += outs[w][at][d] * factor;
+    }
+    if (a.shares == 1) {
+      const int64_t place = int64_t{row.first_token} * a.num_heads + head * group + at;
+      a.attended[place * kHeadDim + d] = to_bf16(out / sum);
+    } else {
+      const int64_t place =
+          (int64_t{blockIdx.z} * a.num_heads + head * group + at) * a.shares + share;
+      a.partial[place * kHeadDim + d] = out;
+      if (d == 0) a.softmax[place] = {largest, sum};
+    }
+  }
+}
+
+// Joins the shares of one decode row and head.
+template <int32_t kHeadDim>
+__global__ void merge_kernel(AttentionArgs a) {
+  const int32_t head = blockIdx.x, d = threadIdx.x;
+  const int64_t place = (int64_t{blockIdx.y} * a.num_heads + head) * a.shares;
+  float largest = kNone, sum = 0, out = 0;
+  for (int32_t i = 0; i < a.shares; ++i) largest = fmaxf(largest, a.softmax[place + i].x);
+  for (int32_t i = 0; i < a.shares; ++i) {
+    const float2 one = a.softmax[place + i];
+    const float factor = exp2f((one.x - largest) * kLog2E);
+    sum += one.y * factor;
+    out += a.partial[(place + i) * kHeadDim + d] * factor;
+  }
+  const int64_t token = a.rows[a.decode_rows[blockIdx.y]].first_token;
+  a.attended[(token * a.num_heads + head) * kHeadDim + d] = to_bf16(out / sum);
+}
+
+template <int32_t kHeadDim>
+void launch(const AttentionArgs& a, cudaStream_t stream) {
+  if (a.num_items > 0) {
+    const dim3 grid(a.kv.num_heads, a.num_items);
+    prefill_kernel<kHeadDim><<<grid, kWarps * 32, 0, stream>>>(a);
+  }
+  if (a.num_decode_rows > 0) {
+    const dim3 grid(a.kv.num_heads, a.shares, a.num_decode_rows);
+    decode_kernel<kHeadDim><<<grid, kWarps * 32, 0, stream>>>(a);
+    if (a.shares > 1) {
+      merge_kernel<kHeadDim><<<dim3(a.num_heads, a.num_decode_rows), kHeadDim, 0, stream>>>(a);
+    }
+  }
+}
+
+}  // namespace
+
+void launch_attention(const AttentionArgs& args, cudaStream_t stream) {
+  args.kv.head_dim == 64 ? launch<64>(args, stream) : launch<128>(args, stream);
+}
+
+int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors) {
+  if (decode_rows == 0) return 1;
+  const int32_t wanted = divide_up(2 * multiprocessors, decode_rows * kv_heads);
+  return wanted < 1 ? 1 : wanted > kMaxShares ? kMaxShares : wanted;
+}
+
+}  // namespace m2::cuda

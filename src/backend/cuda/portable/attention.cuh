@@ -1,0 +1,45 @@
+// Causal attention over the paged cache, both products on the tensor cores, softmax in fp32 with a
+// running maximum. A warp works on 16 queries of one KV head: the head's group of query heads for
+// consecutive tokens, token by token. Keys and values come straight from the cache.
+//
+//   prefill  4 warps of a block take 64 queries, and all of them the same keys
+//   decode   rows of one token: a block takes one row and KV head and a share of its keys, its
+//            warps shares of that; launch_attention_merge joins the shares
+#pragma once
+
+#include "backend/cuda/portable/kv_cache.cuh"
+
+namespace m2::cuda {
+
+// 64 queries of one row of the step.
+struct AttentionItem {
+  int32_t row = 0, first_query = 0;  // query = token of the row * group + head in the group
+};
+inline constexpr int32_t kItemQueries = 64;
+inline constexpr int32_t kMaxGroup = 16;  // query heads a KV head
+
+// Prefill: 4 * queries * keys * head_dim flops a head. Decode: 4 * keys * head_dim bytes a KV head.
+struct AttentionArgs {
+  const bf16_t* q = nullptr;  // [tokens, heads * head_dim]
+  KvPlanes kv;                // of the layer
+  const RowInfo* rows = nullptr;
+  const int32_t* blocks = nullptr;
+  int32_t num_heads = 0;
+  float scale = 0;             // 1 / sqrt(head_dim)
+  bf16_t* attended = nullptr;  // [tokens, heads * head_dim]
+
+  const AttentionItem* items = nullptr;  // prefill: [num_items]
+  int32_t num_items = 0;
+  const int32_t* decode_rows = nullptr;  // decode: [num_decode_rows]
+  int32_t num_decode_rows = 0;
+  int32_t shares = 1;         // blocks that share the keys of a decode row and KV head
+  float* partial = nullptr;   // [decode rows, heads, shares, head_dim] unscaled sums
+  float2* softmax = nullptr;  // [decode rows, heads, shares] maximum and sum
+};
+void launch_attention(const AttentionArgs& args, cudaStream_t stream);
+
+// Blocks for the keys of one decode row and KV head, from the sizes of the step alone.
+int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors);
+inline constexpr int32_t kMaxShares = 32;
+
+}  // namespace m2::cuda

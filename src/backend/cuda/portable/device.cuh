@@ -1,0 +1,96 @@
+// What every kernel of the portable set shares: types of the arguments, the tensor core
+// instruction, widening of FP8, and sums over a warp or a block. Plain structs, so that the host
+// side fills them without the CUDA compiler.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace m2::cuda {
+
+// One matrix, or the experts of a layer one after another, as model/weights.h lays them out.
+struct DeviceMatrix {
+  const void* data = nullptr;     // [count, rows, columns]
+  const float* scales = nullptr;  // [count, ceil(rows / 64), ceil(columns / 64)]; FP8 only
+  int32_t rows = 0, columns = 0;
+  bool fp8 = true;  // otherwise bf16
+};
+
+// A row of the step, beside model/batch.h's.
+struct RowInfo {
+  int32_t slot, first_token, num_tokens, context_tokens;
+  int32_t first_block;  // into the step's block ids
+};
+
+constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
+
+#ifdef __CUDACC__
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ inline float bf16_low(uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ inline float bf16_high(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+// Rounds to nearest even; `low` goes to the lower half.
+__device__ inline uint32_t pack_bf16(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+__device__ inline bf16_t to_bf16(float x) { return static_cast<bf16_t>(pack_bf16(x, 0.0f)); }
+
+// d += a * b on one warp's tensor core: a [16 rows, 16], b [16, 8 columns], d fp32. With g = lane /
+// 4 and t = lane % 4 a lane holds a0 and a2 of row g, a1 and a3 of row g + 8, b of column g, and
+// d0, d1 of row g, d2, d3 of row g + 8, columns 2t and 2t + 1. Which four of the 16 inner indices
+// belong to t is free, as long as a and b agree: we take consecutive ones.
+__device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                           uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// Two e4m3 in the upper bytes of the halves of `spread`, as bf16: exact. The bits of e4m3 moved to
+// those of bf16 give the value times 2^-120, subnormals too; a fused multiply-add takes that back.
+__device__ inline uint32_t widen_spread(uint32_t spread) {
+  const uint32_t bits = (spread & 0x80008000u) | ((spread >> 4) & 0x07f007f0u);
+  uint32_t out;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
+  return out;
+}
+// Bytes 0 and 1, and bytes 2 and 3.
+__device__ inline uint32_t widen_low(uint32_t four) {
+  return widen_spread(__byte_perm(four, 0, 0x1404));
+}
+__device__ inline uint32_t widen_high(uint32_t four) {
+  return widen_spread(__byte_perm(four, 0, 0x3424));
+}
+
+__device__ inline float warp_sum(float x) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    x += __shfl_xor_sync(kAllLanes, x, distance);
+  }
+  return x;
+}
+
+// The sum over a block of up to 1,024 threads, the same bits in every thread. `shared` holds 32
+// floats and is free again when the call returns.
+__device__ inline float block_sum(float x, float* shared) {
+  x = warp_sum(x);
+  const int warps = (blockDim.x + 31) / 32;
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  float sum = 0;
+  for (int i = 0; i < warps; ++i) sum += shared[i];
+  __syncthreads();
+  return sum;
+}
+
+#endif  // __CUDACC__
+
+}  // namespace m2::cuda

@@ -1,0 +1,25 @@
+#include "backend/cuda/portable/embed.cuh"
+
+namespace m2::cuda {
+namespace {
+
+__global__ void embed_kernel(EmbedArgs a) {
+  const int32_t t = blockIdx.x;
+  int32_t id = a.tokens[t];
+  if (id < 0) id = a.last_token[a.rows[a.token_row[t]].slot];
+  id -= a.vocab_begin;
+  const bool mine = id >= 0 && id < a.vocab_count;
+  const auto* from = reinterpret_cast<const uint4*>(a.embed + int64_t{mine ? id : 0} * a.width);
+  auto* to = reinterpret_cast<uint4*>(a.hidden + int64_t{t} * a.width);
+  for (int32_t i = threadIdx.x; i < a.width / 8; i += blockDim.x) {
+    to[i] = mine ? from[i] : uint4{0, 0, 0, 0};
+  }
+}
+
+}  // namespace
+
+void launch_embed(const EmbedArgs& args, cudaStream_t stream) {
+  embed_kernel<<<args.num_tokens, 128, 0, stream>>>(args);
+}
+
+}  // namespace m2::cuda

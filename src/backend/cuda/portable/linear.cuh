@@ -1,0 +1,89 @@
+// All products with weights: FP8 (widened exactly, scales of 64 x 64 tiles) or bf16 weights, bf16
+// activations, fp32 sums on the tensor cores. Two forms:
+//   stream  few tokens: a block owns 16 rows of weights, holds them in registers and passes every
+//           token by; each weight is read from memory once (linear_stream.cu)
+//   tile    many tokens: 128 rows by 64 tokens through shared memory (linear_tile.cu)
+// Both need columns that are multiples of 64.
+//
+// Bytes: rows * columns of FP8 (twice that in bf16), once; flops: 2 * rows * columns * tokens.
+#pragma once
+
+#include "backend/cuda/portable/device.cuh"
+
+namespace m2::cuda {
+
+// Which experts the step's (token, expert) pairs go to; made by launch_group (router.cuh).
+struct ExpertLists {
+  int32_t* begin = nullptr;        // [experts + 1] into pairs, by expert
+  int32_t* pair_token = nullptr;   // [pairs] the token of each
+  int32_t* place = nullptr;        // [tokens, k] where a token's pair stands; -1: another rank's
+  int32_t* active = nullptr;       // [experts] those with a pair, rising
+  int32_t* num_active = nullptr;   // [1]
+  int32_t* tile_expert = nullptr;  // [max tiles] 64 pairs of one expert each
+  int32_t* tile_first = nullptr;   // [max tiles] into pairs
+  int32_t* num_tiles = nullptr;    // [1]
+};
+
+enum class LinearKind : uint8_t {
+  kStore,   // out[t, row] = w x, fp32
+  kAdd,     // hidden[t, row] += w x, bf16
+  kGateUp,  // of each expert's pairs: activated[pair, row] = silu(w1 x) * (w3 x), bf16
+  kDown,    // of each expert's pairs: out[pair, row] = w x, fp32
+};
+
+struct LinearArgs {
+  LinearKind kind = LinearKind::kStore;
+  DeviceMatrix weights;
+  const bf16_t* x = nullptr;  // [tokens or pairs, columns]
+  int32_t tokens = 0;         // of the step; bounds an expert's pairs too
+  ExpertLists lists;          // kGateUp, kDown
+  int32_t num_experts = 0, max_tiles = 0;
+  int32_t max_active = 0;  // experts that can have a pair: bounds the grid
+  void* out = nullptr;     // [tokens or pairs, rows]; kGateUp: [pairs, rows / 2]
+  int32_t out_stride = 0;  // elements
+};
+
+// Chooses the form by the number of tokens.
+void launch_linear(const LinearArgs& args, cudaStream_t stream);
+
+// Up to this many tokens the stream form is used.
+inline constexpr int32_t kStreamTokens = 64;
+inline constexpr int32_t kTileTokens = 64;  // a block of the tile form
+void launch_linear_stream(const LinearArgs& args, cudaStream_t stream);
+void launch_linear_tile(const LinearArgs& args, cudaStream_t stream);
+
+#ifdef __CUDACC__
+
+// The weight row that row i of a block's tile stands for. For kGateUp every 8 gate rows are
+// followed by their 8 up rows, so that one lane gets both for the same output.
+template <LinearKind kKind>
+__device__ inline int32_t weight_row(int32_t tile_row, int32_t rows) {
+  if constexpr (kKind != LinearKind::kGateUp) return tile_row;
+  const int32_t within = tile_row % 16;
+  return (within < 8 ? 0 : rows / 2) + tile_row / 16 * 8 + within % 8;
+}
+
+// Puts a lane's sums of one token where they belong: `low` of tile row r (r % 16 < 8), `high` of
+// tile row r + 8. `at` is the token or the pair.
+template <LinearKind kKind>
+__device__ inline void put(const LinearArgs& a, int64_t at, int32_t r, float low, float high) {
+  const int32_t rows = a.weights.rows;
+  if constexpr (kKind == LinearKind::kGateUp) {
+    const int32_t row = r / 16 * 8 + r % 8;
+    if (row >= rows / 2) return;
+    const float value = low / (1.0f + __expf(-low)) * high;
+    static_cast<bf16_t*>(a.out)[at * a.out_stride + row] = to_bf16(value);
+  } else if constexpr (kKind == LinearKind::kAdd) {
+    auto* out = static_cast<bf16_t*>(a.out) + at * a.out_stride;
+    if (r < rows) out[r] = to_bf16(bf16_low(out[r]) + low);
+    if (r + 8 < rows) out[r + 8] = to_bf16(bf16_low(out[r + 8]) + high);
+  } else {
+    auto* out = static_cast<float*>(a.out) + at * a.out_stride;
+    if (r < rows) out[r] = low;
+    if (r + 8 < rows) out[r + 8] = high;
+  }
+}
+
+#endif  // __CUDACC__
+
+}  // namespace m2::cuda

@@ -1,0 +1,26 @@
+// Between the projections and attention: RMS norm of q and of k over all heads, rotation of the
+// first rotary_dim dimensions, and the KV store.
+#pragma once
+
+#include "backend/cuda/portable/kv_cache.cuh"
+
+namespace m2::cuda {
+
+// Moves 4 bytes in and 2 out an element of qkv; some 10 flops an element.
+struct QkNormArgs {
+  const float* qkv = nullptr;          // [tokens, q + 2 * kv]
+  const int32_t* token_row = nullptr;  // [tokens]
+  const int32_t* position = nullptr;   // [tokens]
+  const RowInfo* rows = nullptr;
+  const int32_t* blocks = nullptr;
+  const float* q_norm = nullptr;             // [q]
+  const float* k_norm = nullptr;             // [kv]
+  const float* inverse_frequency = nullptr;  // [rotary_dim / 2]
+  int32_t num_tokens = 0, num_heads = 0, rotary_dim = 0;
+  float epsilon = 0;
+  bf16_t* q = nullptr;  // [tokens, q] normed and rotated
+  KvPlanes kv;
+};
+void launch_qk_norm(const QkNormArgs& args, cudaStream_t stream);
+
+}  // namespace m2::cuda

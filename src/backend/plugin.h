@@ -1,0 +1,29 @@
+// The one function by which a device's plug-in is opened. It is looked up by name and so is C, but
+// both sides are built together: C++ types cross it, and a number tells sides apart that are not.
+//
+// Thread-safety: call from one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "base/error.h"
+
+#define M2_PLUGIN_EXPORT __attribute__((visibility("default")))
+
+namespace m2 {
+
+// Goes up with every change of backend.h, model/ops.h or what they include.
+inline constexpr int32_t kPluginInterface = 1;
+inline constexpr const char* kPluginFunction = "m2_open_plugin";
+
+// A new Backend, or null and why not.
+using OpenPlugin = Backend* (*)(int32_t interface, const BackendOptions& options, Error* error);
+
+// Opens `file`, looked for beside the program and in the system's library paths.
+Result<std::unique_ptr<Backend>> open_plugin(const std::string& file,
+                                             const BackendOptions& options);
+
+}  // namespace m2

@@ -1,0 +1,281 @@
+// Whole models on the GPU against the CPU, which is the oracle: forced tokens, position by
+// position. The GPU rounds activations to bf16, so logits differ by about 1e-2 of their standard
+// deviation; a token that then goes to another expert differs by more, and is counted apart.
+#include <gtest/gtest.h>
+
+#include "tests/backend/cpu/reference_ops.h"
+#include "tests/backend/cuda/compare_logits.h"
+#include "tests/backend/cuda/gpu.h"
+
+namespace m2::test {
+namespace {
+
+constexpr double kTolerance = 0.08;        // of the position's standard deviation
+constexpr double kPocketTolerance = 0.15;  // a trained model's logits are sharper
+constexpr double kRouterTie = 0.02;        // of a sigmoid: nearer experts may be chosen otherwise
+
+OpsLimits cuda_limits(const ModelConfig& config, int32_t block_tokens = 16) {
+  OpsLimits limits = small_limits(config);
+  limits.block_tokens = block_tokens;
+  limits.num_blocks = 256 * 16 / block_tokens;
+  return limits;
+}
+
+// Every expert works on every token, so that no choice can turn on a rounding.
+ModelConfig without_choice() {
+  ModelConfig config = small_config();
+  config.num_experts = config.experts_per_token = 5;
+  return config;
+}
+
+void expect_near(const std::vector<Logits>& ours, const std::vector<Logits>& oracle,
+                 const char* what) {
+  ASSERT_EQ(ours.size(), oracle.size());
+  const LogitComparison result = compare_logits(ours, oracle, kTolerance);
+  std::printf("%s: %ld positions, largest %.1e, root mean square %.1e standard deviations\n", what,
+              long(result.positions), result.largest, result.root_mean_square);
+  EXPECT_TRUE(result.over.empty()) << what << ": " << result.over.size() << " positions, first "
+                                   << result.over[0] << ", largest " << result.largest;
+  EXPECT_TRUE(result.wrong_top.empty()) << what;
+}
+
+struct Shape {
+  std::string name;
+  ModelConfig config;
+  int32_t block_tokens = 16;
+};
+
+std::vector<Shape> shapes() {
+  std::vector<Shape> all;
+  ModelConfig config = without_choice();
+  all.push_back({"Fp8", config});
+  config.weight_format = WeightFormat::kBF16;
+  all.push_back({"Bf16", config});
+  config = without_choice();
+  config.num_layers = 0;
+  all.push_back({"NoLayer", config});
+  config = without_choice();
+  config.head_dim = 64, config.rotary_dim = 32, config.num_heads = 16, config.num_kv_heads = 2;
+  config.hidden_size = 384, config.expert_width = 256;
+  all.push_back({"HeadsOf64", config, 64});
+  config = without_choice();
+  config.num_heads = 16, config.num_kv_heads = 1;
+  config.vocab_size = 331;
+  all.push_back({"SixteenHeadsAGroup", config, 32});
+  return all;
+}
+
+class CudaModel : public ::testing::TestWithParam<Shape> {};
+
+// One prompt in chunks: 1 and 7 take the stream kernels, 100 and more the tiles and prefill; what a
+// chunk left in the cache the next one reads.
+TEST_P(CudaModel, ChunksAgreeWithTheCpu) {
+  M2_NEEDS_GPU();
+  const ModelConfig& config = GetParam().config;
+  const OpsLimits limits = cuda_limits(config, GetParam().block_tokens);
+  const Model model = dummy_model(config, 3);
+  Runner cpu(model, limits);
+  Runner cuda(model, gpu_ops(config, model.shard, limits));
+  const auto tokens = some_tokens(301, config.vocab_size, 1);
+  const auto oracle = cpu.sequence(tokens, 1000, 0, limits.block_tokens);
+  for (const int32_t chunk : {1, 7, 16, 33, 100, 255, 1000}) {
+    SCOPED_TRACE("chunks of " + std::to_string(chunk));
+    const auto ours = cuda.sequence(tokens, chunk, 3, limits.block_tokens);
+    expect_near(ours, oracle, (GetParam().name + " by " + std::to_string(chunk)).c_str());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaModel, ::testing::ValuesIn(shapes()),
+                         [](const auto& info) { return info.param.name; });
+
+// Decode rows and prefill rows of many sequences in one step, over blocks in falling order.
+TEST(CudaMixed, CompanyOfManySequences) {
+  M2_NEEDS_GPU();
+  const ModelConfig config = without_choice();
+  const OpsLimits limits = cuda_limits(config);
+  const Model model = dummy_model(config, 5);
+  Runner cpu(model, limits);
+  Runner cuda(model, gpu_ops(config, model.shard, limits));
+  std::vector<Piece> first, second;
+  for (int32_t i = 0; i < 20; ++i) {
+    const auto prompt = some_tokens(3 + 7 * i % 50, config.vocab_size, 10 + i);
+    const auto count = static_cast<int32_t>(prompt.size());
+    const int32_t cut = i % 2 == 0 ? count - 1 : count / 2;
+    std::vector<int32_t> blocks;
+    for (int32_t b = 0; b < 4; ++b) blocks.push_back(255 - 4 * i - b);
+    const auto middle = prompt.begin() + cut;
+    first.push_back({{prompt.begin(), middle}, 0, blocks, i});
+    second.push_back({{middle, prompt.end()}, cut, blocks, i});
+  }
+  for (const auto& pieces : {first, second}) {
+    const auto oracle = cpu.step(pieces);
+    expect_near(cuda.step(pieces), oracle, "mixed");
+  }
+}
+
+// A row may read blocks that another row of the same step fills.
+TEST(CudaMixed, ARowReadsWhatAnotherOfTheStepStores) {
+  M2_NEEDS_GPU();
+  const ModelConfig config = without_choice();
+  const OpsLimits limits = cuda_limits(config);
+  const Model model = dummy_model(config, 6);
+  Runner cpu(model, limits);
+  Runner cuda(model, gpu_ops(config, model.shard, limits));
+  const auto tokens = some_tokens(40, config.vocab_size, 7);
+  const auto whole = cpu.sequence(tokens, 1000);
+  const Piece writer{{tokens.begin(), tokens.begin() + 32}, 0, {8, 9}, 0};
+  const Piece reader{{tokens.begin() + 32, tokens.end()}, 32, {8, 9, 10}, 1};
+  auto ours = cuda.step({writer, reader});
+  expect_near(ours, whole, "shared blocks");
+}
+
+// Tokens that choose among experts: a position may be off only where the choice was near a tie.
+TEST(CudaRouter, OnlyTiesAreChosenOtherwise) {
+  M2_NEEDS_GPU();
+  ModelConfig config = small_config();
+  config.num_experts = 40;
+  config.experts_per_token = 4;
+  const OpsLimits limits = cuda_limits(config);
+  const Model model = dummy_model(config, 8);
+  auto reference_ops = std::make_unique<ReferenceOps>(config, limits);
+  const ReferenceOps& reference = *reference_ops;
+  Runner oracle(model, std::move(reference_ops));
+  Runner cuda(model, gpu_ops(config, model.shard, limits));
+  const auto tokens = some_tokens(150, config.vocab_size, 9);
+  const auto want = oracle.sequence(tokens, 1000);
+  int ties = 0;
+  for (size_t t = 0; t < want.size(); ++t) ties += reference.router_margin(t) < kRouterTie;
+  for (const int32_t chunk : {1, 30, 1000}) {
+    const auto ours = cuda.sequence(tokens, chunk);
+    const LogitComparison result = compare_logits(ours, want, kTolerance);
+    // What went to another expert is seen by later tokens of the sequence, a little.
+    size_t unexcused = 0;
+    for (const size_t t : result.over) unexcused += reference.router_margin(t) >= kRouterTie;
+    std::printf("router by %d: %d ties, %zu positions over, %zu of them no tie, largest %.1e\n",
+                chunk, ties, result.over.size(), unexcused, result.largest);
+    EXPECT_LE(unexcused, want.size() / 50);
+  }
+}
+
+// Steps that are replayed from a graph give the bits of steps that are launched, at every padded
+// size and for rows that change from step to step.
+TEST(CudaGraphs, ReplaysGiveTheSameBits) {
+  M2_NEEDS_GPU();
+  const ModelConfig config = small_config();
+  const OpsLimits limits = cuda_limits(config);
+  const Model model = dummy_model(config, 15);
+  const auto direct_backend = std::move(*open_backend({.device = "cuda", .graphs = false}));
+  Runner graphs(model, gpu_ops(config, model.shard, limits));
+  Runner direct(model, std::move(*direct_backend->make_ops(config, model.shard, limits)));
+  std::vector<Piece> pieces(21);
+  for (int32_t i = 0; i < 21; ++i) {
+    pieces[i] = {some_tokens(5 + i, config.vocab_size, 20 + i), 0, {}, i};
+    for (int32_t b = 0; b < 4; ++b) pieces[i].blocks.push_back(255 - 4 * i - b);
+  }
+  EXPECT_EQ(graphs.step(pieces), direct.step(pieces));
+  for (int32_t step = 0; step < 24; ++step) {
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      Piece& piece = pieces[i];
+      piece.context += static_cast<int32_t>(piece.tokens.size());
+      piece.tokens = some_tokens(1, config.vocab_size, 100 * step + uint32_t(i));
+    }
+    // Every size comes often enough to be recorded and replayed.
+    const std::vector<int32_t> sizes{21, 1, 3, 8, 9, 2};
+    const int32_t rows = sizes[step % sizes.size()];
+    const std::vector<Piece> some(pieces.begin(), pieces.begin() + rows);
+    ASSERT_EQ(graphs.step(some), direct.step(some)) << rows << " rows, step " << step;
+    ASSERT_EQ(graphs.step(some), direct.step(some)) << rows << " rows again, step " << step;
+  }
+}
+
+TEST(CudaStep, LastTokenStandsForItself) {
+  M2_NEEDS_GPU();
+  const ModelConfig config = small_config();
+  const OpsLimits limits = cuda_limits(config);
+  const Model model = dummy_model(config, 5);
+  Runner runner(model, gpu_ops(config, model.shard, limits));
+  const auto tokens = some_tokens(20, config.vocab_size, 6);
+  std::vector<int32_t> blocks{3, 4};
+  const BatchRow prefill{7, 0, 20, 0, blocks};
+  runner.forward().run({tokens, {&prefill, 1}});
+  SampleRequest request;
+  request.slot = 7;
+  request.token_index = 19;
+  request.temperature = 0;
+  runner.forward().sample({&request, 1});
+  SampleOutput output;
+  ASSERT_TRUE(runner.ops().collect(output));
+  const int32_t drawn = output.rows[0].token;
+  const auto by_device = runner.step({{{kLastToken}, 20, blocks, 7}});
+  EXPECT_EQ(by_device, runner.step({{{drawn}, 20, blocks, 7}}));
+  const int32_t other = (drawn + 1) % config.vocab_size;
+  EXPECT_NE(by_device, runner.step({{{other}, 20, blocks, 7}})) << "the token must matter";
+}
+
+TEST(CudaStep, RefusesWhatItDoesNotServe) {
+  M2_NEEDS_GPU();
+  const auto refused = [](auto change) {
+    ModelConfig config = small_config();
+    OpsLimits limits = cuda_limits(config);
+    change(config, limits);
+    const Shard shard = *make_shard(config, {}, 0);
+    const auto ops = gpu().backend->make_ops(config, shard, limits);
+    return ops ? std::string("accepted") : ops.error().field;
+  };
+  EXPECT_EQ(refused([](ModelConfig&, OpsLimits& l) { l.block_tokens = 8; }), "block-size");
+  EXPECT_EQ(refused([](ModelConfig& c, OpsLimits&) { c.head_dim = 32, c.rotary_dim = 16; }),
+            "head_dim");
+  EXPECT_EQ(refused([](ModelConfig&, OpsLimits& l) { l.kv_dtype = DType::kF8E4M3; }),
+            "kv-cache-dtype");
+}
+
+// How many of the positions are no router ties by the reference in double: what these differ in is
+// not a matter of rounding.
+int64_t not_tied(const Model& model, const OpsLimits& limits, const std::vector<int32_t>& tokens,
+                 const std::vector<size_t>& positions) {
+  if (positions.empty()) return 0;
+  auto ops = std::make_unique<ReferenceOps>(model.config, limits);
+  const ReferenceOps& reference = *ops;
+  Runner(model, std::move(ops)).sequence(tokens, 1000);
+  return std::count_if(positions.begin(), positions.end(), [&](size_t position) {
+    return reference.router_margin(position) >= kRouterTie;
+  });
+}
+
+// The trained checkpoint, forced through random ids and then the oracle's own reply to them. The
+// CPU stands for the reference: its own oracle test holds it to 1e-3.
+TEST(CudaPocket, ForcedTokensHaveTheSameTopToken) {
+  M2_NEEDS_GPU();
+  const auto model = load_model(M2_SOURCE_DIR "/models/pocket");
+  ASSERT_TRUE(model) << model.error().message;
+  const OpsLimits limits = cuda_limits(model->config);
+  Runner cpu(*model, limits, fast_kernels(), 8);
+  Runner cuda(*model, gpu_ops(model->config, model->shard, limits));
+  int64_t positions = 0, over = 0, wrong = 0, over_without_tie = 0, wrong_without_tie = 0;
+  double squares = 0;
+  for (uint32_t prompt = 0; prompt < 20; ++prompt) {
+    std::vector<int32_t> tokens = some_tokens(20 + prompt, 700, prompt);
+    const auto reply = cpu.greedy(tokens, 100);
+    tokens.insert(tokens.end(), reply.begin(), reply.end());
+    const auto oracle = cpu.sequence(tokens, 1000);
+    const auto ours = cuda.sequence(tokens, prompt % 2 == 0 ? 1 : 1000);
+    const LogitComparison result = compare_logits(ours, oracle, kPocketTolerance);
+    positions += result.positions;
+    over += std::ssize(result.over);
+    wrong += std::ssize(result.wrong_top);
+    over_without_tie += not_tied(*model, limits, tokens, result.over);
+    wrong_without_tie += not_tied(*model, limits, tokens, result.wrong_top);
+    squares += result.root_mean_square * result.root_mean_square / 20;
+  }
+  std::printf(
+      "pocket: %ld positions, root mean square %.1e; %ld past the tolerance, %ld of them no "
+      "router tie; %ld other top tokens, %ld of them no router tie\n",
+      long(positions), std::sqrt(squares), long(over), long(over_without_tie), long(wrong),
+      long(wrong_without_tie));
+  EXPECT_EQ(wrong_without_tie, 0);
+  EXPECT_LE(over_without_tie, positions / 100);
+  EXPECT_LE(over, positions / 20);
+}
+
+}  // namespace
+}  // namespace m2::test
