@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "json/json.h"
+#include "json/utf8.h"
 
 namespace m2::json {
 
@@ -199,6 +200,35 @@ class Handler {
   size_t next_non_finite_ = 0;
 };
 
+// Whether `text` ends in the first half of a pair ("\\ud83d"), with or without a backslash after
+// it.
+bool ends_in_half(std::string_view text) {
+  if (text.ends_with('\\')) text.remove_suffix(1);
+  if (text.size() < 6) return false;
+  const std::string_view end = text.substr(text.size() - 6);
+  return end.starts_with("\\u") && (end[2] == 'd' || end[2] == 'D') &&
+         std::string_view("89abAB").find(end[3]) != std::string_view::npos;
+}
+
+// Boost's words for these are "syntax error", or of its own insides.
+std::string reason_of(const error_code& ec, std::string_view text, size_t& position) {
+  using boost::json::error;
+  const bool syntax = ec == error::syntax;
+  if (ec == error::illegal_leading_surrogate || ec == error::illegal_trailing_surrogate ||
+      (syntax && ends_in_half(text.substr(0, position)))) {
+    return "a lone surrogate (one half of a \\u pair) is no character";
+  }
+  for (size_t i = 0; syntax && i < text.size();) {
+    const Utf8Step step = next_utf8(text, i);
+    if (!step.valid) {
+      position = i;
+      return "the text is not valid UTF-8";
+    }
+    i += step.length;
+  }
+  return ec.message();
+}
+
 }  // namespace
 
 Result<Value> parse(std::string_view text, const Limits& limits, bool accept_nan) {
@@ -219,10 +249,11 @@ Result<Value> parse(std::string_view text, const Limits& limits, bool accept_nan
     text = quoted;
   }
   error_code ec;
-  const size_t parsed = parser.write_some(false, text.data(), text.size(), ec);
+  size_t parsed = parser.write_some(false, text.data(), text.size(), ec);
   if (ec) {
-    return invalid("", "invalid JSON at byte {}: {}", parsed,
-                   handler.problem.empty() ? ec.message() : handler.problem);
+    const std::string reason =
+        handler.problem.empty() ? reason_of(ec, text, parsed) : handler.problem;
+    return invalid("", "invalid JSON at byte {}: {}", parsed, reason);
   }
   if (parsed != text.size()) return invalid("", "invalid JSON at byte {}: extra text", parsed);
   return std::move(handler.root);

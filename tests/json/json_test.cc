@@ -105,6 +105,19 @@ TEST(Json, KeepsTheLimits) {
   EXPECT_FALSE(parse(std::string(4301, '9')).has_value());
 }
 
+TEST(Json, SaysWhatIsWrongWithText) {
+  const auto said = [](std::string_view text) { return parse(text).error().message; };
+  EXPECT_EQ(said("{\"a\":\"x\xff\"}"), "invalid JSON at byte 7: the text is not valid UTF-8");
+  EXPECT_EQ(said("[\"\xed\xa0\x80\"]"), "invalid JSON at byte 2: the text is not valid UTF-8");
+  EXPECT_EQ(said("\xff"), "invalid JSON at byte 0: the text is not valid UTF-8");
+  for (const char* half : {R"("\ud83d")", R"("\ud83dx")", R"("\uD83D\n")", R"("\ud83d\ud83d")",
+                           R"("\udc00")", R"("\uDFFF\ud800")"}) {
+    EXPECT_NE(said(half).find("a lone surrogate"), std::string::npos) << half << ": " << said(half);
+  }
+  EXPECT_EQ(said("[1,]").find("UTF-8"), std::string::npos);
+  EXPECT_EQ(said("[\"d83d\" x").find("surrogate"), std::string::npos);
+}
+
 TEST(Json, ReadsManyKeysInLinearTime) {
   // A quadratic reader needs minutes for this; the test's time limit is the assertion.
   std::string text = "{";
