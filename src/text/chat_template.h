@@ -59,14 +59,18 @@ class ChatTemplate {
   std::unique_ptr<Impl> impl_;
 };
 
+// Most bytes of a template's source. Real ones have ten thousand.
+inline constexpr size_t kMaxTemplateBytes = 4u << 20;
+
 // Finds the template of a model folder: chat_template.jinja, else tokenizer_config.json's
 // "chat_template" (a string, or a list of {"name", "template"} whose "default" is taken).
 Result<std::string> read_chat_template(const std::string& model_folder);
 
 // Brings OpenAI messages into the form that the template expects (facts of the chat format):
-// arguments strings parsed to objects, null content to "", reasoning / reasoning_content /
-// reasoning_details to reasoning_content, developer and later system messages folded into the
-// neighbouring user turn, unknown roles refused by index. Extra keys pass through.
+// arguments strings parsed to objects, an assistant's or a tool's null content to "", reasoning /
+// reasoning_content / reasoning_details to reasoning_content, developer and later system messages
+// folded into the neighbouring user turn. The one place that checks their form: what is wrong is
+// refused by its index. Extra keys pass through.
 Result<json::Value> normalize_messages(json::Value messages);
 
 }  // namespace m2

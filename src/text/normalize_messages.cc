@@ -92,8 +92,15 @@ Status normalize_part(json::Value& part, const std::string& role, size_t i, size
 }
 
 Status normalize_content(json::Object& message, size_t i, std::string& reasoning) {
+  const std::string role = message.find("role")->as_string();
   json::Value* content = message.find("content");
   if (content == nullptr || content->is_null()) {
+    // An assistant that called tools and a tool that had nothing to say send none. Anybody else has
+    // most likely misspelled the key.
+    if (role != "assistant" && role != "tool") {
+      return invalid("messages", "{}.content is missing: a {} message needs a string or parts",
+                     place(i), role);
+    }
     message.set("content", "");
     return {};
   }
@@ -102,7 +109,6 @@ Status normalize_content(json::Object& message, size_t i, std::string& reasoning
     return invalid("messages", "{}.content must be a string, an array of parts or null, got {}",
                    place(i), json::type_name(*content));
   }
-  const std::string role = message.find("role")->as_string();
   json::Array parts;
   size_t j = 0;
   for (json::Value& part : content->as_array()) {

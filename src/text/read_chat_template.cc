@@ -1,27 +1,11 @@
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
+#include "base/file.h"
 #include "text/chat_template.h"
 
 namespace m2 {
 
 namespace {
 
-constexpr size_t kMaxTemplateBytes = 4u << 20;
 constexpr size_t kMaxConfigBytes = 64u << 20;
-
-Result<std::string> read_file(const std::string& path, size_t limit) {
-  std::error_code code;
-  const auto size = std::filesystem::file_size(path, code);
-  std::ifstream file(path, std::ios::binary);
-  if (code || !file) return fail(ErrorKind::kNotFound, "", "{}: cannot be opened", path);
-  if (size > limit) {
-    return fail(ErrorKind::kTooLarge, "", "{}: {} bytes are over the limit of {}", path, size,
-                limit);
-  }
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
 
 // "chat_template": a string, or a list of {"name", "template"} whose "default" counts.
 const json::Value* find_template(const json::Value& config) {

@@ -1,10 +1,9 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "json/utf8.h"
 #include "text/ffi/ffi.h"
 
@@ -13,24 +12,6 @@ namespace m2 {
 namespace {
 
 constexpr size_t kMaxFileBytes = 256u << 20;
-
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorKind::kNotFound, "", "{}: cannot be opened", path);
-  file.seekg(0, std::ios::end);
-  const auto size = file.tellg();
-  if (size < 0) return fail(ErrorKind::kInternal, "", "{}: cannot be read", path);
-  if (static_cast<size_t>(size) > kMaxFileBytes) {
-    return fail(ErrorKind::kTooLarge, "", "{}: {} bytes are over the limit of {}", path,
-                static_cast<size_t>(size), kMaxFileBytes);
-  }
-  std::string text(static_cast<size_t>(size), '\0');
-  file.seekg(0);
-  if (!file.read(text.data(), size)) {
-    return fail(ErrorKind::kInternal, "", "{}: cannot be read", path);
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -60,7 +41,7 @@ Tokenizer::Tokenizer() : impl_(std::make_unique<Impl>()) {}
 Tokenizer::~Tokenizer() = default;
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
-  M2_ASSIGN(const std::string text, read_file(path));
+  M2_ASSIGN(const std::string text, read_file(path, kMaxFileBytes));
   return parse(path, text);
 }
 

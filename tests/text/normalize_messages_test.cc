@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/text/tiny_template.h"
@@ -26,9 +27,22 @@ void expect_same(std::string_view messages, std::string_view expected) {
 }
 
 TEST(NormalizeMessages, NullContentIsEmpty) {
-  expect_same(R"([{"role":"user","content":null},{"role":"assistant"}])",
-              R"([{"role":"user","content":""},{"role":"assistant","content":""}])");
+  expect_same(R"([{"role":"assistant"},{"role":"tool","content":null}])",
+              R"([{"role":"assistant","content":""},{"role":"tool","content":""}])");
+  expect_same(R"([{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f"}}]}])",
+              R"([{"role":"assistant","content":"",
+           "tool_calls":[{"function":{"name":"f","arguments":{}}}]}])");
   EXPECT_EQ(normalized("[]"), "[]");
+}
+
+TEST(NormalizeMessages, OtherMessagesNeedContent) {
+  for (const char* role : {"user", "system", "developer"}) {
+    for (const char* content : {"", R"(,"content":null)", R"(,"contents":"x")"}) {
+      EXPECT_EQ(refused(fmt::format(R"([{{"role":"{}"{}}}])", role, content)),
+                fmt::format("messages[0].content is missing: a {} message needs a string or parts",
+                            role));
+    }
+  }
 }
 
 TEST(NormalizeMessages, ArgumentsBecomeObjects) {

@@ -1,0 +1,24 @@
+#include "base/file.h"
+
+#include <fstream>
+
+namespace m2 {
+
+Result<std::string> read_file(const std::string& path, size_t max_bytes) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(ErrorKind::kNotFound, "", "{}: cannot be opened", path);
+  std::string text;
+  char piece[1 << 16];
+  while (file) {
+    file.read(piece, sizeof piece);
+    text.append(piece, static_cast<size_t>(file.gcount()));
+    if (text.size() > max_bytes) {
+      return fail(ErrorKind::kTooLarge, "", "{}: over the limit of {} bytes", path, max_bytes);
+    }
+  }
+  // What is a folder opens, too.
+  if (file.bad()) return fail(ErrorKind::kInvalidArgument, "", "{}: cannot be read", path);
+  return text;
+}
+
+}  // namespace m2

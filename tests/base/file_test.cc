@@ -1,0 +1,34 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace m2 {
+namespace {
+
+TEST(ReadFile, WholeFilesWithinTheBound) {
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("m2-file-test-" + std::to_string(::getpid()));
+  const std::string text = std::string(200'000, 'x') + '\0' + "\r\n";
+  std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(read_file(path, text.size()).value(), text);
+  const auto longer = read_file(path, text.size() - 1);
+  ASSERT_FALSE(longer);
+  EXPECT_EQ(longer.error().kind, ErrorKind::kTooLarge);
+  EXPECT_NE(longer.error().message.find(path), std::string::npos);
+  std::ofstream(path, std::ios::binary | std::ios::trunc);
+  EXPECT_EQ(read_file(path, 0).value(), "");
+  std::filesystem::remove(path);
+  EXPECT_EQ(read_file(path, 1).error().kind, ErrorKind::kNotFound);
+}
+
+TEST(ReadFile, WhatIsNoFile) {
+  EXPECT_FALSE(read_file("/tmp", 1000));
+  EXPECT_EQ(read_file("/dev/zero", 1000).error().kind, ErrorKind::kTooLarge);
+}
+
+}  // namespace
+}  // namespace m2
