@@ -13,7 +13,7 @@ class ReplyParser::Impl {
  public:
   Impl(ReplyParserOptions options, ReplyTokens tokens, const ToolSchemas& schemas)
       : options_(options),
-        raw_(options.reasoning != ReasoningMode::kSplit),
+        raw_(options.reasoning == ReasoningMode::kAppendThink),
         schemas_(schemas),
         lexer_(tokens),
         call_(schemas),
@@ -22,7 +22,6 @@ class ReplyParser::Impl {
   ReplyDelta push(int32_t id, std::string_view text);
   ReplyDelta finish();
   int32_t tool_calls() const { return calls_; }
-  int32_t dropped_calls() const { return dropped_; }
 
  private:
   enum class State {
@@ -67,7 +66,6 @@ class ReplyParser::Impl {
   std::string blanks_;   // blanks of reasoning or content that are dropped if no text follows
   std::string symbols_;  // scratch: the piece being read
   int32_t calls_ = 0;
-  int32_t dropped_ = 0;
   bool finished_ = false;
   ReplyDelta delta_;
 };
@@ -75,7 +73,7 @@ class ReplyParser::Impl {
 ReplyDelta ReplyParser::Impl::push(int32_t id, std::string_view text) {
   delta_ = {};
   if (finished_) return {};
-  const bool was_reasoning = state_ == State::kReasoning && !raw_;
+  const bool was_reasoning = state_ == State::kReasoning;
   symbols_.clear();
   lexer_.push(id, text, symbols_);
   consume();
@@ -107,9 +105,8 @@ ReplyDelta ReplyParser::Impl::finish() {
 
 void ReplyParser::Impl::consume() {
   if (symbols_.empty()) return;
-  const bool prefix = options_.reasoning == ReasoningMode::kAppendThink;
   // The prompt holds the opening tag that belongs to what the client is shown.
-  if (prefix && options_.starts_in_reasoning && !any_symbol_) {
+  if (raw_ && options_.starts_in_reasoning && !any_symbol_) {
     add_content(reply_tag_text(kThinkBegin));
   }
   any_symbol_ = true;
@@ -253,10 +250,7 @@ void ReplyParser::Impl::begin_call(const std::string& name) {
   state_ = State::kCall;
   call_shown_ = may_show(name);
   call_.begin(name, call_shown_);
-  if (!call_shown_) {
-    ++dropped_;  // it takes no index: those that are shown have none missing
-    return;
-  }
+  if (!call_shown_) return;  // it takes no index: those that are shown have none missing
   delta_.tool_calls.push_back({calls_, name, {}, true});
   ++calls_;
 }
@@ -308,6 +302,5 @@ ReplyParser::~ReplyParser() = default;
 ReplyDelta ReplyParser::push(int32_t id, std::string_view text) { return impl_->push(id, text); }
 ReplyDelta ReplyParser::finish() { return impl_->finish(); }
 int32_t ReplyParser::tool_calls() const { return impl_->tool_calls(); }
-int32_t ReplyParser::dropped_calls() const { return impl_->dropped_calls(); }
 
 }  // namespace m2

@@ -34,9 +34,8 @@ namespace m2 {
 
 enum class ReasoningMode {
   kSplit,        // --reasoning-parser minimax_m2 (and no flag at all): reasoning apart from content
-  kAppendThink,  // minimax_m2_append_think: content is "<think>" + everything
-  kOff,          // no reasoning parser wanted: everything is content as generated
-                 // (in these two, calls are still parsed out of it where parse_tools is set)
+  kAppendThink,  // minimax_m2_append_think: content is "<think>" + everything, but for the calls
+                 // that are parsed out where parse_tools is set
 };
 
 struct ReplyParserOptions {
@@ -60,7 +59,7 @@ struct ReplyDelta {
   std::string reasoning;
   std::string content;
   std::vector<ToolCallDelta> tool_calls;
-  int32_t reasoning_tokens = 0;  // tokens of this delta that were reasoning
+  int32_t reasoning_tokens = 0;  // tokens of this delta that were reasoning, in either mode
 
   bool empty() const { return reasoning.empty() && content.empty() && tool_calls.empty(); }
 };
@@ -79,8 +78,7 @@ class ReplyParser {
   // A cut-off string keeps its text, any other cut-off value is left out. Call it once, last.
   ReplyDelta finish();
 
-  int32_t tool_calls() const;     // calls opened so far: finish_reason is "tool_calls" when > 0
-  int32_t dropped_calls() const;  // calls not given out: unknown names, suppressed, too many
+  int32_t tool_calls() const;  // calls opened so far: finish_reason is "tool_calls" when > 0
 
  private:
   class Impl;

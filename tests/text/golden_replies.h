@@ -47,7 +47,6 @@ inline ReplyParserOptions golden_options(const json::Value* given) {
   read("starts_in_reasoning", options.starts_in_reasoning);
   const std::string reasoning = string_or_empty(given->find("reasoning"));
   if (reasoning == "append") options.reasoning = ReasoningMode::kAppendThink;
-  if (reasoning == "off") options.reasoning = ReasoningMode::kOff;
   return options;
 }
 
@@ -66,8 +65,6 @@ inline std::vector<GoldenReply> own_replies() {
       reply.expected.calls.emplace_back(call.as_array()[0].as_string(),
                                         call.as_array()[1].as_string());
     }
-    const json::Value* dropped = entry.find("dropped");
-    reply.expected.dropped = dropped ? static_cast<int>(dropped->as_int()) : 0;
     replies.push_back(std::move(reply));
   }
   return replies;

@@ -24,20 +24,18 @@ struct ParsedReply {
   std::string reasoning;
   std::string content;
   std::vector<std::pair<std::string, std::string>> calls;  // name, arguments
-  int dropped = 0;
   int reasoning_tokens = 0;
 
   // Reasoning tokens depend on the pieces, all else does not.
   bool operator==(const ParsedReply& other) const {
-    return reasoning == other.reasoning && content == other.content && calls == other.calls &&
-           dropped == other.dropped;
+    return reasoning == other.reasoning && content == other.content && calls == other.calls;
   }
 };
 
 inline std::ostream& operator<<(std::ostream& out, const ParsedReply& reply) {
   out << "reasoning=[" << reply.reasoning << "] content=[" << reply.content << "]";
   for (const auto& [name, arguments] : reply.calls) out << " " << name << "(" << arguments << ")";
-  return out << " dropped=" << reply.dropped;
+  return out;
 }
 
 inline constexpr ReplyTokens kTestTokens = {
@@ -73,7 +71,6 @@ inline ParsedReply parse_reply(const Pieces& pieces, const ReplyParserOptions& o
   join(parser.finish(), reply);
   EXPECT_TRUE(parser.finish().empty());
   EXPECT_EQ(parser.tool_calls(), static_cast<int>(reply.calls.size()));
-  reply.dropped = parser.dropped_calls();
   for (const auto& [name, arguments] : reply.calls) {
     // Valid JSON in its one spelling: so no key comes twice, too.
     const auto value = json::parse(arguments);
