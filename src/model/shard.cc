@@ -156,6 +156,7 @@ Result<Shard> make_shard(const ModelConfig& config, const Parallelism& paralleli
   const int64_t rows =
       ((config.vocab_size + ranks - 1) / ranks + kVocabStep - 1) / kVocabStep * kVocabStep;
   const int64_t share = ranks == 1 ? config.vocab_size : rows;
+  shard.vocab_share = share;
   shard.vocab_begin = std::min<int64_t>(rank * share, config.vocab_size);
   shard.vocab_count = std::min<int64_t>(share, config.vocab_size - shard.vocab_begin);
   if (parallelism.expert_parallel) {

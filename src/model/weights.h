@@ -27,6 +27,7 @@ struct Shard {
   int32_t kv_head_begin = 0, num_kv_heads = 0;
   int32_t kv_replicas = 1;  // ranks that hold the same KV head; sums over ranks count it that often
   int64_t vocab_begin = 0, vocab_count = 0;  // rows of embedding and lm_head
+  int64_t vocab_share = 0;                   // of the first ranks; the last ones may have fewer
   int32_t expert_begin = 0, num_experts = 0;
   int64_t expert_column_begin = 0, expert_columns = 0;  // of an expert's intermediate width
 };

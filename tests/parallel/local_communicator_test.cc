@@ -54,6 +54,32 @@ TEST(LocalCommunicator, ManyCallsInARow) {
   });
 }
 
+// Small messages are copied aside and large ones read in place: mixed, none may overtake another.
+TEST(LocalCommunicator, SmallAndLargeInTurn) {
+  on_ranks(4, [](Communicator& rank) {
+    std::vector<float> large(9001), gathered(4 * large.size());
+    for (int round = 0; round < 300; ++round) {
+      const auto mine = static_cast<float>(rank.rank() + round);
+      float small[2] = {mine, -mine};
+      rank.all_reduce_sum(small, 2);
+      std::fill(large.begin(), large.end(), mine);
+      if (round % 3 != 0) rank.all_reduce_sum(large.data(), large.size());
+      if (round % 3 == 0) rank.all_gather(large.data(), large.size() * 4, gathered.data());
+      int32_t root = rank.rank() == round % 4 ? round : -1;
+      if (round % 2 == 0) rank.broadcast(&root, sizeof(root), round % 4);
+      const auto sum = static_cast<float>(6 + 4 * round);
+      ASSERT_EQ(small[0], sum);
+      ASSERT_EQ(small[1], -sum);
+      ASSERT_EQ(root, round % 2 == 0 ? round : rank.rank() == round % 4 ? round : -1);
+      for (size_t i = 0; i < large.size(); i += 500) {
+        const float last_ranks = gathered[3 * large.size() + i];
+        ASSERT_EQ(round % 3 != 0 ? large[i] : last_ranks,
+                  round % 3 != 0 ? sum : static_cast<float>(3 + round));
+      }
+    }
+  });
+}
+
 TEST(LocalCommunicator, GatherIsInRankOrder) {
   on_ranks(3, [](Communicator& rank) {
     const int64_t mine[2] = {rank.rank(), 10 * rank.rank()};

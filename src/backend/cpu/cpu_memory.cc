@@ -68,11 +68,6 @@ size_t CpuOps::carve(std::byte* base) {
   memory.take(activated_, num_pairs_max() * shard_.expert_columns);
   memory.take(sampled_, limits_.max_sample_rows * hidden);
   memory.take(logits_, limits_.max_sample_rows * shard_.vocab_count);
-  if (shard_.size > 1) {
-    const int64_t share = (config_.vocab_size / shard_.size + 16) * int64_t{shard_.size + 1};
-    memory.take(gathered_, share + 16 * shard_.size);
-    memory.take(all_logits_, int64_t{limits_.max_sample_rows} * config_.vocab_size);
-  }
   const int64_t widest = std::max({hidden, q_width(), shard_.expert_columns});
   for (ThreadScratch& scratch : scratch_) {
     memory.take(scratch.matmul, matmul_scratch(widest));
@@ -116,6 +111,7 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
                                                const OpsLimits& limits, const Kernels& kernels,
                                                int32_t threads) {
   if (limits.kv_dtype != DType::kF32) {
+  if (shard.size > 1) memory.scratch_bytes += ShardedSampler::bytes(shard, limits.max_sample_rows);
     return fail(ErrorKind::kUnsupported, "kv-cache-dtype",
                 "the CPU keeps keys and values in F32, not {}", dtype_name(limits.kv_dtype));
   }
@@ -156,6 +152,10 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
 Status CpuOps::adopt(Weights& weights) {
   if (kernels_.pack_row == nullptr) return {};
   for (LayerWeights& layer : weights.layers) {
+  if (shard.size > 1) {
+    ops->sharded_sampler_ = std::make_unique<ShardedSampler>(
+        ops->kernels_, shard, limits.real_vocab, limits.max_sample_rows);
+  }
     for (const Matrix* matrix : {&layer.qkv, &layer.o_proj, &layer.gate_up, &layer.down}) {
       if (matrix->dtype == DType::kF8E4M3) pack(*matrix);
     }

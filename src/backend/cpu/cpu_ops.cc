@@ -167,45 +167,37 @@ void CpuOps::sample(std::span<const SampleRequest> requests, Communicator& commu
   output_.top_ids.resize(top);
   output_.top_logprobs.resize(top);
 
-  const float* logits = logits_;
-  int64_t stride = shard_.vocab_count;
-  if (shard_.size > 1) {
-    gather_logits(communicator);
-    logits = all_logits_;
-    stride = config_.vocab_size;
-  }
   // History first and in order: several rows may belong to one slot.
   for (const SampleRequest& request : requests) {
     if (request.history_reset || !request.history.empty()) counts_->update(request);
   }
-  pool_.for_each(std::ssize(requests), [&](int64_t i, int32_t thread) {
-    const SampleRequest& request = requests[i];
-    SampledToken& out = output_.rows[i];
-    sampler_.sample(request, logits + i * stride, penalty_counts(request), sampler_scratch_[thread],
-                    out, output_.top_ids.data() + out.top_begin,
-                    output_.top_logprobs.data() + out.top_begin);
-  });
+  if (sharded_sampler_ == nullptr) {
+    sample_alone(requests);
+  } else {
+    ShardedSampler::Step step{.requests = requests,
+                              .logits = logits_,
+                              .counts = *counts_,
+                              .scratch = sampler_scratch_,
+                              .pool = pool_,
+                              .communicator = communicator,
+                              .out = output_};
+    sharded_sampler_->sample(step);
+  }
   for (size_t i = 0; i < requests.size(); ++i) {
     if (requests[i].draw) last_token_[requests[i].slot] = output_.rows[i].token;
   }
 }
 
-std::span<const uint16_t> CpuOps::penalty_counts(const SampleRequest& request) {
-  const bool wanted = request.repetition_penalty != 1 || request.presence_penalty != 0 ||
-                      request.frequency_penalty != 0;
-  return wanted ? counts_->of(request.slot) : std::span<const uint16_t>();
-}
-
-// Every rank gets every row whole, and so draws the same tokens.
-void CpuOps::gather_logits(Communicator& communicator) {
-  // All ranks but the last have vocab_begin / rank columns; the last may have fewer.
-  const int64_t share = divide_up(divide_up(config_.vocab_size, shard_.size), 16) * 16;
-  float* mine = gathered_ + share * shard_.size;
-  for (int64_t i = 0; i < sample_rows_; ++i) {
-    std::copy_n(logits_ + i * shard_.vocab_count, shard_.vocab_count, mine);
-    communicator.all_gather(mine, share * sizeof(float), gathered_);
-    std::copy_n(gathered_, config_.vocab_size, all_logits_ + i * config_.vocab_size);
-  }
+void CpuOps::sample_alone(std::span<const SampleRequest> requests) {
+  pool_.for_each(std::ssize(requests), [&](int64_t i, int32_t thread) {
+    const SampleRequest& request = requests[i];
+    SampledToken& out = output_.rows[i];
+    const auto counts =
+        wants_counts(request) ? counts_->of(request.slot) : std::span<const uint16_t>();
+    sampler_.sample(request, logits_ + i * shard_.vocab_count, counts, sampler_scratch_[thread],
+                    out, output_.top_ids.data() + out.top_begin,
+                    output_.top_logprobs.data() + out.top_begin);
+  });
 }
 
 Status CpuOps::collect(SampleOutput& output) {

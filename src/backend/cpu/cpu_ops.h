@@ -14,6 +14,7 @@
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/penalty_counts.h"
 #include "backend/cpu/sampler.h"
+#include "backend/cpu/sharded_sampler.h"
 #include "backend/cpu/worker_pool.h"
 #include "model/config.h"
 #include "model/ops.h"
@@ -110,8 +111,7 @@ class CpuOps : public Ops {
                     const ThreadScratch& scratch);
   void down_rows(const Matrix& down, int64_t begin, int64_t end, const ThreadScratch& scratch);
 
-  std::span<const uint16_t> penalty_counts(const SampleRequest& request);
-  void gather_logits(Communicator& communicator);
+  void sample_alone(std::span<const SampleRequest> requests);
 
   const ModelConfig config_;
   const Shard shard_;
@@ -122,8 +122,9 @@ class CpuOps : public Ops {
   std::unique_ptr<KvCache> kv_;
   std::unique_ptr<PenaltyCounts> counts_;
   Sampler sampler_;
-  std::vector<Sampler::Scratch> sampler_scratch_;  // one a thread
-  std::vector<ThreadScratch> scratch_;             // one a thread
+  std::unique_ptr<ShardedSampler> sharded_sampler_;  // with ranks > 1
+  std::vector<Sampler::Scratch> sampler_scratch_;    // one a thread
+  std::vector<ThreadScratch> scratch_;               // one a thread
 
   // The step under way.
   Batch batch_;
@@ -150,11 +151,9 @@ class CpuOps : public Ops {
   int32_t* pair_begin_ = nullptr;      // [local experts + 1] into pairs_
   int32_t* active_experts_ = nullptr;  // [local experts] those with a token
   int64_t num_active_ = 0;
-  float* activated_ = nullptr;   // [num_pairs_max, expert_columns]
-  float* sampled_ = nullptr;     // [max sample rows, hidden]
-  float* logits_ = nullptr;      // [max sample rows, vocab_count]
-  float* gathered_ = nullptr;    // one row: [ranks + 1, largest vocab_count]; with ranks > 1
-  float* all_logits_ = nullptr;  // [max sample rows, vocab]; with ranks > 1
+  float* activated_ = nullptr;  // [num_pairs_max, expert_columns]
+  float* sampled_ = nullptr;    // [max sample rows, hidden]
+  float* logits_ = nullptr;     // [max sample rows, vocab_count]
   int64_t sample_rows_ = 0;
 };
 

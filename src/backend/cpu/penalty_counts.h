@@ -14,6 +14,11 @@
 
 namespace m2 {
 
+inline bool wants_counts(const SampleRequest& request) {
+  return request.repetition_penalty != 1 || request.presence_penalty != 0 ||
+         request.frequency_penalty != 0;
+}
+
 class PenaltyCounts {
  public:
   static constexpr uint16_t kInPrompt = 0x8000;
