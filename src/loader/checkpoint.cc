@@ -156,19 +156,32 @@ Status Checkpoint::load(const Shard& shard, int threads, std::byte* weights) con
 }
 
 Status Checkpoint::read_slice(const TensorSlice& slice, std::byte* data, float* scales) const {
-  M2_ASSIGN(const TensorView view, fetch(slice.name));
+  M2_ASSIGN(const TensorView view,
+            fetch(slice.name, slice.row_begin * slice.columns + slice.column_begin,
+                  (slice.row_count - 1) * slice.columns + slice.column_count));
   copy_slice(slice, view, data);
   if (scales == nullptr) return {};
-  M2_ASSIGN(const TensorView table, fetch(scale_name(slice.name)));
+  const int64_t a_row = (slice.columns + kFp8BlockSize - 1) / kFp8BlockSize;
+  const int64_t first = slice.row_begin / kFp8BlockSize;
+  const int64_t last = (slice.row_begin + slice.row_count - 1) / kFp8BlockSize;
+  M2_ASSIGN(const TensorView table,
+            fetch(scale_name(slice.name), first * a_row, (last + 1 - first) * a_row));
   return copy_scales(slice, table, scales);
 }
 
-Result<TensorView> Checkpoint::fetch(const std::string& name) const {
+// The tensor, of which elements [first, first + count) are in memory afterwards: a rank's rows, or
+// for a slice of columns all that lies between its first and its last element.
+Result<TensorView> Checkpoint::fetch(const std::string& name, int64_t first, int64_t count) const {
   const auto found = tensors_.find(name);
   // Every slice of every rank is of a tensor that check() has seen, so this is our own fault.
   M2_CHECK(found != tensors_.end(), "{} was not checked by open()", name);
-  M2_TRY(files_[found->second.file].fetch(found->second.view));
-  return found->second.view;
+  const TensorView& view = found->second.view;
+  if (count <= 0) return view;  // the last ranks' slice of a small vocabulary
+  const size_t element = dtype_bytes(view.dtype);
+  *bytes_read_ += count * element;
+  M2_TRY(files_[found->second.file].fetch(
+      {static_cast<const std::byte*>(view.data) + first * element, count * element}));
+  return view;
 }
 
 size_t Checkpoint::bytes() const {

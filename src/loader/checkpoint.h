@@ -8,7 +8,9 @@
 // Thread-safety: const members from any thread; every rank loads its own part of one Checkpoint.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,7 +29,8 @@ class Checkpoint {
   // One error names every missing file, or else every missing, extra and mis-shaped tensor.
   static Result<Checkpoint> open(const std::string& folder, const ModelConfig& config);
 
-  // Fills one rank's weights. `weights` holds weights_bytes(config, shard) bytes in host memory.
+  // Fills one rank's weights, reading only its slices: of a tensor that is cut by rows the others'
+  // pages are not touched. `weights` holds weights_bytes(config, shard) bytes in host memory.
   Status load(const Shard& shard, int threads, std::byte* weights) const;
 
   // One slice alone, for a backend that stages into device memory: `data` takes the slice in the
@@ -37,6 +40,8 @@ class Checkpoint {
   size_t num_files() const { return files_.size(); }
   size_t num_tensors() const { return tensors_.size(); }
   size_t bytes() const;  // of all files
+  // Bytes that load() and read_slice() have asked the files for so far, by all ranks.
+  size_t bytes_read() const { return *bytes_read_; }
 
  private:
   struct Place {
@@ -47,12 +52,14 @@ class Checkpoint {
   Checkpoint() = default;
   Status open_files(const std::string& folder, const std::vector<std::string>& names);
   Status check(const std::string& folder) const;
-  Result<TensorView> fetch(const std::string& name) const;
+  Result<TensorView> fetch(const std::string& name, int64_t first, int64_t count) const;
 
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;
   std::unordered_map<std::string, Place> tensors_;
   std::unordered_map<std::string, size_t> not_in_file_;  // tensors that the index names in vain
+  // Apart, so that a Checkpoint can be moved.
+  std::unique_ptr<std::atomic<size_t>> bytes_read_ = std::make_unique<std::atomic<size_t>>(0);
 };
 
 }  // namespace m2

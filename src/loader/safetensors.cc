@@ -250,19 +250,19 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
   return at != tensors_.end() && at->name == name ? &at->view : nullptr;
 }
 
-Status SafetensorsFile::fetch(const TensorView& view) const {
+Status SafetensorsFile::fetch(std::span<const std::byte> part) const {
   constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, absent from older headers
-  if (view.bytes() == 0) return {};
+  if (part.empty()) return {};
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto address = reinterpret_cast<uintptr_t>(view.data);
+  const auto address = reinterpret_cast<uintptr_t>(part.data());
   const uintptr_t begin = address / page * page;
-  const size_t length = address + view.bytes() - begin;
+  const size_t length = address + part.size() - begin;
   if (::madvise(reinterpret_cast<void*>(begin), length, kPopulateRead) == 0) return {};
   // EINVAL: a kernel that does not know the request. The copy will then read page by page.
   if (errno != EFAULT && errno != EIO && errno != EHWPOISON) return {};
   return fail(ErrorKind::kInternal, "model",
               "{} cannot be read at byte {}: it was cut short, or its disk fails", path_,
-              static_cast<const std::byte*>(view.data) - bytes_.data());
+              part.data() - bytes_.data());
 }
 
 }  // namespace m2

@@ -4,7 +4,7 @@
 //
 // SafetensorsFile maps the file read-only; views stay valid while it lives. A mapping cannot keep
 // another process from cutting the file short, and touching a page past the new end raises SIGBUS.
-// So the size is taken once at open, and fetch() asks the kernel for a tensor's pages first: a file
+// So the size is taken once at open, and fetch() asks the kernel for the pages first: a file
 // that was cut short, or a disk that fails, is then an error instead of a signal (a cut between
 // fetch() and the copy still ends the process). Where the kernel is older than Linux 5.14, fetch()
 // does nothing.
@@ -47,8 +47,8 @@ class SafetensorsFile {
   const std::vector<NamedTensor>& tensors() const { return tensors_; }  // sorted by name
   const TensorView* find(std::string_view name) const;                  // nullptr when absent
 
-  // Brings the tensor's pages into memory, in large reads.
-  Status fetch(const TensorView& view) const;
+  // Brings the pages of a part of the mapping into memory, in large reads.
+  Status fetch(std::span<const std::byte> part) const;
 
  private:
   SafetensorsFile() = default;

@@ -135,6 +135,47 @@ TEST(CheckpointTest, LoadsWholeExpertsOfARank) {
   expect_loads(test::tiny_config(), {.tensor_parallel = 4, .expert_parallel = true}, 2);
 }
 
+// What a rank asks the files for: its rows; of a tensor cut by columns, from its first element to
+// its last; and the scales of the blocks that its rows lie in.
+size_t bytes_of_slices(const ModelConfig& config, const Shard& shard, const Tensors& tensors) {
+  size_t bytes = 0;
+  for (const TensorSlice& slice : tensor_slices(config, shard)) {
+    if (slice.row_count == 0) continue;
+    const int64_t count = (slice.row_count - 1) * slice.columns + slice.column_count;
+    bytes += count * dtype_bytes(tensors.at(slice.name).dtype);
+    if (!tensors.contains(slice.name + "_scale_inv")) continue;
+    const int64_t last_row = slice.row_begin + slice.row_count - 1;
+    bytes += (last_row / 128 - slice.row_begin / 128 + 1) * ((slice.columns + 127) / 128) * 4;
+  }
+  return bytes;
+}
+
+TEST(CheckpointTest, ARankReadsItsOwnSlices) {
+  const ModelConfig config = test::tiny_config();
+  const Tensors tensors = test::tiny_checkpoint(config);
+  const test::TemporaryFolder folder;
+  test::write_checkpoint(folder, tensors);
+  size_t whole = 0;
+  for (const auto& [name, tensor] : tensors) whole += tensor.bytes.size();
+  for (const Parallelism layout : {Parallelism{1, false}, {2, false}, {2, true}, {4, true}}) {
+    for (int32_t rank = 0; rank < layout.tensor_parallel; ++rank) {
+      const auto checkpoint = Checkpoint::open(folder.path(), config);
+      ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message;
+      EXPECT_EQ(checkpoint->bytes_read(), 0u);
+      const Shard shard = make_shard(config, layout, rank).value();
+      HostMemory memory(weights_bytes(config, shard));
+      ASSERT_TRUE(checkpoint->load(shard, 1, memory.data()).has_value());
+      EXPECT_EQ(checkpoint->bytes_read(), bytes_of_slices(config, shard, tensors));
+      if (layout.tensor_parallel == 1) {
+        EXPECT_LE(checkpoint->bytes_read(), whole);
+      } else if (layout.expert_parallel) {
+        // Whole experts and rows; o_proj alone is cut by columns.
+        EXPECT_LT(checkpoint->bytes_read(), whole * 5 / 4 / layout.tensor_parallel);
+      }
+    }
+  }
+}
+
 TEST(CheckpointTest, LoadsBf16WithoutScales) {
   const ModelConfig config = test::tiny_config(WeightFormat::kBF16);
   expect_loads(config, {}, 1);

@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <span>
+
 #include "tests/loader/test_files.h"
 
 namespace m2 {
@@ -28,6 +31,10 @@ std::string error_of(std::string header, size_t data_bytes) {
 
 #define EXPECT_ERROR(error, part) EXPECT_NE((error).find(part), std::string::npos) << (error)
 
+std::span<const std::byte> bytes_of(const TensorView& view) {
+  return {static_cast<const std::byte*>(view.data), view.bytes()};
+}
+
 TEST(SafetensorsTest, ReadsTypesShapesAndData) {
   const test::TemporaryFolder folder;
   const std::string four = std::string("\0\0\x80\x3f", 4);  // 1.0f
@@ -50,7 +57,7 @@ TEST(SafetensorsTest, ReadsTypesShapesAndData) {
   EXPECT_EQ(file->find("scalar")->elements(), 1);
   EXPECT_EQ(file->find("none")->elements(), 0);
   EXPECT_EQ(file->find("absent"), nullptr);
-  EXPECT_TRUE(file->fetch(*matrix).has_value());
+  EXPECT_TRUE(file->fetch(bytes_of(*matrix)).has_value());
 }
 
 TEST(SafetensorsTest, RefusesBadHeaders) {
@@ -166,11 +173,38 @@ TEST(SafetensorsTest, AFileCutShortIsAnErrorNotASignal) {
   test::write_file(path, safetensors_bytes({{"a", {DType::kU8, {size}, std::string(size, 'x')}}}));
   const auto file = SafetensorsFile::open(path);
   ASSERT_TRUE(file.has_value()) << file.error().message;
-  ASSERT_TRUE(file->fetch(*file->find("a")).has_value());
+  ASSERT_TRUE(file->fetch(bytes_of(*file->find("a"))).has_value());
   ASSERT_EQ(::truncate(path.c_str(), 4096), 0);
-  const Status fetched = file->fetch(*file->find("a"));
+  const Status fetched = file->fetch(bytes_of(*file->find("a")));
   if (fetched) GTEST_SKIP() << "this kernel does not populate mappings on request";
   EXPECT_ERROR(fetched.error().message, "it was cut short");
+}
+
+// Kilobytes of the file's mapping that are in this process's memory; -1 when the system says not.
+int64_t resident_kb(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  bool ours = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(path) != std::string::npos) ours = true;
+    if (ours && line.starts_with("Rss:")) return std::stoll(line.substr(4));
+  }
+  return -1;
+}
+
+TEST(SafetensorsTest, FetchTouchesThePartAlone) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "large.safetensors";
+  constexpr int64_t kSize = 64 << 20, kPart = kSize / 8;
+  test::write_file(path,
+                   safetensors_bytes({{"a", {DType::kU8, {kSize}, std::string(kSize, 'x')}}}));
+  const auto file = SafetensorsFile::open(path);
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  const int64_t before = resident_kb(path);
+  ASSERT_TRUE(file->fetch(bytes_of(*file->find("a")).subspan(5 * kPart, kPart)).has_value());
+  const int64_t after = resident_kb(path);
+  if (before < 0 || after < kPart / 1024) GTEST_SKIP() << "this system does not tell or populate";
+  // The system maps neighbours along, in windows of at most a huge page.
+  EXPECT_LE(after - before, kPart / 1024 + 4096);
 }
 
 }  // namespace
