@@ -15,16 +15,12 @@ namespace m2 {
 
 // What kind of fault it is. The server maps a kind to an HTTP status; nothing else does.
 enum class ErrorKind {
-  kInvalidArgument,   // 400: a field is malformed or out of its bounds
-  kUnauthorized,      // 401
-  kNotFound,          // 404
-  kMethodNotAllowed,  // 405
-  kTooLarge,          // 413
-  kHeaderTooLarge,    // 431
-  kUnsupported,       // 501: well-formed, but not served here
-  kUnavailable,       // 503: queue full, draining, loading; retry later
-  kCancelled,         // the client left
-  kInternal,          // 500: device, rank or communicator fault
+  kInvalidArgument,  // 400: a field is malformed or out of its bounds
+  kNotFound,         // 404
+  kTooLarge,         // 413
+  kUnsupported,      // 501: well-formed, but not served here
+  kUnavailable,      // 503: queue full, draining, loading; retry later
+  kInternal,         // 500: device, rank or communicator fault
 };
 
 struct Error {

@@ -3,10 +3,15 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include <algorithm>
+
 namespace m2 {
 
 Auth::Auth(const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) digests_.push_back(digest(key));
+  for (const std::string& key : keys) {
+    const Digest own = digest(key);
+    if (std::find(digests_.begin(), digests_.end(), own) == digests_.end()) digests_.push_back(own);
+  }
 }
 
 Auth::Digest Auth::digest(std::string_view key) {
@@ -15,8 +20,8 @@ Auth::Digest Auth::digest(std::string_view key) {
   return out;
 }
 
-bool Auth::allows(const HttpRequest& head) const {
-  if (open()) return true;
+Auth::Answer Auth::check(const HttpRequest& head) const {
+  if (open()) return {.allowed = true};
   std::string_view key = head.field("x-api-key");
   const std::string_view authorization = head.field("authorization");
   constexpr std::string_view kScheme = "bearer ";
@@ -24,13 +29,14 @@ bool Auth::allows(const HttpRequest& head) const {
       same_text(authorization.substr(0, kScheme.size()), kScheme)) {
     key = authorization.substr(kScheme.size());
   }
-  if (key.empty()) return false;
+  if (key.empty()) return {};
   const Digest given = digest(key);
-  int allowed = 0;
-  for (const Digest& known : digests_) {
-    allowed |= CRYPTO_memcmp(known.data(), given.data(), known.size()) == 0;
+  uint64_t client = 0;
+  for (size_t i = 0; i < digests_.size(); ++i) {
+    const uint64_t same = CRYPTO_memcmp(digests_[i].data(), given.data(), given.size()) == 0;
+    client |= same * (i + 1);  // at most one is the same
   }
-  return allowed != 0;
+  return {.allowed = client != 0, .key_sent = true, .client = client};
 }
 
 }  // namespace m2

@@ -1,10 +1,11 @@
-// API keys: which requests may pass. Keys are kept and compared as SHA-256 digests, each compare in
-// constant time, all of them every time: the time taken tells nothing.
+// API keys: which requests may pass, and whose they are. Keys are kept and compared as SHA-256
+// digests, each compare in constant time, all of them every time: the time taken tells nothing.
 //
 // Thread-safety: const after construction.
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,12 @@ class Auth {
   bool open() const { return digests_.empty(); }  // no keys: everybody may
 
   // By "Authorization: Bearer KEY", or "x-api-key: KEY" as other APIs' clients send it.
-  bool allows(const HttpRequest& head) const;
+  struct Answer {
+    bool allowed = false;
+    bool key_sent = false;  // to tell a wrong key from none
+    uint64_t client = 0;    // whose key: 1, 2, … in the keys' order; 0 where none is asked for
+  };
+  Answer check(const HttpRequest& head) const;
 
  private:
   using Digest = std::array<unsigned char, 32>;

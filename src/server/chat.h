@@ -30,7 +30,7 @@ struct GenerationOptions {
 };
 
 struct ChatRequest {
-  json::Value messages;  // as sent; an array of objects that have a role
+  json::Value messages;  // normalised (normalize_messages), at least one
   json::Value tools;     // normalised: an array of functions, or null
   json::Object template_kwargs;
   bool add_generation_prompt = true, continue_final_message = false;

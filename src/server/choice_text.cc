@@ -32,14 +32,14 @@ ChoiceText::ChoiceText(const ChoiceTextRules& rules)
 
 // The parser needs its four tags even where special tokens are skipped and they are special.
 std::string ChoiceText::text_of(TokenId token) {
-  std::string text = detokenizer_.push(token);
   const ReplyTokens& control = rules_.control;
   const bool tag = token == control.think_begin || token == control.think_end ||
                    token == control.tool_begin || token == control.tool_end;
   if (parser_ && tag && rules_.skip_special_tokens && rules_.tokenizer.is_special(token)) {
-    text += rules_.tokenizer.token_bytes(token);
+    // Half a character before a tag stays before it: nothing after the tag completes it.
+    return detokenizer_.flush().append(rules_.tokenizer.token_bytes(token));
   }
-  return text;
+  return detokenizer_.push(token);
 }
 
 const std::string* ChoiceText::push(TokenId token) {

@@ -36,7 +36,7 @@ namespace {
 
 // A loop, its thread, and the connections on it.
 struct IoThread {
-  explicit IoThread(HttpShared& shared) : loop{shared, context, {}, false} {}
+  explicit IoThread(HttpShared& shared) : loop(shared, context) {}
   ~IoThread() {
     if (thread.joinable()) thread.join();
   }
@@ -188,14 +188,19 @@ asio::awaitable<void> HttpServer::Impl::accept_from(Acceptor& acceptor) {
 }
 
 void HttpServer::Impl::take_connection(int descriptor) {
-  if (shared_.connections >= options_.limits.max_connections) {
+  // Counted here, not where it is served: a burst of them must not pass before the first is
+  // counted.
+  ConnectionPlace place = ConnectionPlace::take(shared_);
+  if (!place) {
     ::close(descriptor);
     return;
   }
   IoThread& io = *threads_[next_thread_++ % threads_.size()];
-  asio::post(io.context, [this, &io, descriptor] {
+  asio::post(io.context, [this, &io, descriptor, place = std::move(place)]() mutable {
     auto socket = HttpSocket::adopt(io.context, descriptor, tls_.get());
-    if (socket && !io.loop.stopping) serve_connection(io.loop, std::move(socket));
+    if (socket && !io.loop.stopping) {
+      serve_connection(io.loop, std::move(socket), std::move(place));
+    }
   });
 }
 
@@ -241,7 +246,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::create(HttpOptions options, Http
     return invalid("ssl-certfile", "--ssl-keyfile and --ssl-certfile go together");
   }
   if (!options.ssl_certfile.empty()) {
-    M2_ASSIGN(tls, TlsContext::load(options.ssl_certfile, options.ssl_keyfile));
+    M2_ASSIGN(tls, TlsContext::load({options.ssl_certfile, options.ssl_keyfile, options.ssl_ciphers,
+                                     options.ssl_ca_certs, options.ssl_cert_reqs}));
   }
   return std::unique_ptr<HttpServer>(
       new HttpServer(std::make_unique<Impl>(std::move(options), handler, std::move(tls))));

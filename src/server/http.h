@@ -37,7 +37,8 @@ struct HttpOptions {
   std::string host;  // empty: all interfaces
   uint16_t port = 0;
   std::string uds;
-  std::string ssl_certfile, ssl_keyfile;
+  std::string ssl_certfile, ssl_keyfile, ssl_ciphers, ssl_ca_certs;
+  int32_t ssl_cert_reqs = 0;  // as in server/tls.h
   int32_t io_threads = 1;
   std::chrono::milliseconds ping_interval{15'000};
   ServerLimits limits;

@@ -4,15 +4,11 @@
 
 namespace m2 {
 
+// Under the lock: `wake_` hands over to the connection's loop and comes back.
 void HttpExchange::wake_reader() {
-  std::function<void()> wake;
-  {
-    std::lock_guard lock(mutex_);
-    if (wake_pending_ || !wake_) return;
-    wake_pending_ = true;
-    wake = wake_;
-  }
-  wake();
+  if (wake_pending_ || !wake_) return;
+  wake_pending_ = true;
+  wake_();
 }
 
 bool HttpExchange::reply(HttpReply reply) {
@@ -25,8 +21,8 @@ bool HttpExchange::reply(HttpReply reply) {
     state_ = State::kWhole;
     finished_ = true;
     unused = std::exchange(gone_callback_, nullptr);
+    wake_reader();
   }
-  wake_reader();
   return true;
 }
 
@@ -36,8 +32,8 @@ void HttpExchange::open_stream(HttpReply head) {
     if (gone_ || finished_) return;
     head_ = std::move(head);
     state_ = State::kStream;
+    wake_reader();  // from now on the connection sends pings
   }
-  wake_reader();  // from now on the connection sends pings
 }
 
 bool HttpExchange::write(std::string_view bytes) {
@@ -55,8 +51,8 @@ bool HttpExchange::write(std::string_view bytes) {
     } else {
       bytes_ += bytes;
     }
+    wake_reader();
   }
-  wake_reader();
   if (gone) gone();
   return !dropped;
 }
@@ -68,8 +64,8 @@ void HttpExchange::finish() {
     if (gone_ || finished_) return;
     finished_ = true;
     unused = std::exchange(gone_callback_, nullptr);
+    wake_reader();
   }
-  wake_reader();
 }
 
 bool HttpExchange::gone() const {

@@ -5,7 +5,8 @@
 // behind is dropped, so that it costs memory to nobody. A stream's head goes out with its first
 // bytes (or a ping): until then reply() can still take its place, with a proper status.
 //
-// Thread-safety: all methods from any thread. Callbacks are called with no lock held.
+// Thread-safety: all methods from any thread. on_gone's callback is called with no lock held,
+// on_ready's under this exchange's lock: it must hand over and return.
 #pragma once
 
 #include <functional>
@@ -40,10 +41,11 @@ class HttpExchange {
     bool stream = false;            // the reply is one: bytes come in pieces
     bool finished = false;          // nothing more follows
   };
-  void on_ready(std::function<void()> wake);  // there is something to take, or the client is to go
-  Taken take(bool want_head);                 // want_head: a stream's head even without bytes
-  bool dropped() const;                       // the reader was too far behind: close on it
-  void leave();                               // the client has gone
+  // There is something to take, or the client is to go. Called again only after take().
+  void on_ready(std::function<void()> wake);
+  Taken take(bool want_head);  // want_head: a stream's head even without bytes
+  bool dropped() const;        // the reader was too far behind: close on it
+  void leave();                // the client has gone
 
  private:
   enum class State { kEmpty, kWhole, kStream };

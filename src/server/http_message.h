@@ -38,8 +38,9 @@ struct HttpRequest {
   std::string query;  // after '?'
   HttpFields fields;
   std::string body;
-  std::string peer;  // "127.0.0.1:4242", for the log
-  BodyShare share;   // for the body; it goes where the body goes
+  std::string peer;     // "127.0.0.1:4242", for the log
+  uint64_t client = 0;  // whose it is, once its key has been looked at
+  BodyShare share;      // for the body; it goes where the body goes
 
   // The first field of that name, in any case; "" when absent.
   std::string_view field(std::string_view name) const;

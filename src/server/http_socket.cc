@@ -43,7 +43,10 @@ void reset_socket(RawSocket& socket) {
 
 class PlainSocket : public HttpSocket {
  public:
-  explicit PlainSocket(RawSocket socket) : socket_(std::move(socket)), peer_(peer_name(socket_)) {}
+  explicit PlainSocket(RawSocket socket) : socket_(std::move(socket)), peer_(peer_name(socket_)) {
+    ErrorCode ignored;
+    socket_.non_blocking(true, ignored);
+  }
 
   void handshake(Done done) override {
     asio::post(socket_.get_executor(), [done = std::move(done)] { done(1); });
@@ -57,6 +60,12 @@ class PlainSocket : public HttpSocket {
     socket_.async_write_some(
         asio::buffer(bytes.data(), bytes.size()),
         [done = std::move(done)](ErrorCode error, size_t sent) { done(error ? 0 : sent); });
+  }
+  // A failure shows itself again in the write that follows.
+  size_t try_write(std::string_view bytes) override {
+    ErrorCode error;
+    const size_t sent = socket_.write_some(asio::buffer(bytes.data(), bytes.size()), error);
+    return error ? 0 : sent;
   }
   void shutdown_write() override {
     ErrorCode ignored;
@@ -93,6 +102,7 @@ class TlsSocket : public HttpSocket {
         asio::buffer(bytes.data(), bytes.size()),
         [done = std::move(done)](ErrorCode error, size_t sent) { done(error ? 0 : sent); });
   }
+  size_t try_write(std::string_view) override { return 0; }
   // TLS' own farewell, put into the socket's buffer if it fits; nobody waits for its answer.
   void shutdown_write() override {
     SSL_set_quiet_shutdown(stream_.native_handle(), 0);

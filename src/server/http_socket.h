@@ -27,6 +27,8 @@ class HttpSocket {
   virtual void handshake(Done done) = 0;  // at once without TLS
   virtual void read_some(char* data, size_t size, Done done) = 0;
   virtual void write_some(std::string_view bytes, Done done) = 0;
+  // As much as goes out without waiting; 0: nothing, use write_some(). Not while a write is open.
+  virtual size_t try_write(std::string_view bytes) = 0;
   virtual void shutdown_write() = 0;  // what was written is followed by an end
   virtual void close() = 0;           // open operations end with 0
   virtual void reset() = 0;           // close, and throw away what waits to be sent

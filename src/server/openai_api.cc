@@ -42,33 +42,38 @@ void OpenAiApi::queue(HttpRequest request, std::shared_ptr<HttpExchange> exchang
                                 std::chrono::steady_clock::now()});
   const Status queued = service_.post([this, job, work] {
     if (job->exchange->gone()) return;
-    Status done = service_.ready();  // it may have waited for long
+    Status done = service_.working();  // it may have waited for long
     if (done) done = (this->*work)(*job);
     if (!done) job->exchange->reply(openai_error(done.error()));
   });
   if (!queued) job->exchange->reply(openai_error(queued.error()));
 }
 
-Result<json::Value> OpenAiApi::take_body(Job& job) {
+Result<json::Value> OpenAiApi::take_body(Job& job, RequestKind kind) {
   auto value = parse_body(job.request.body, options_.limits);
   job.request.body = {};
   job.request.share.release();
-  if (value) unknown_.note(value->as_object());
+  if (value) unknown_.note(kind, value->as_object());
   return value;
 }
 
 OpenAiReply OpenAiApi::make_reply(Job& job, ReplySettings settings, const char* id_prefix) const {
+  const std::string_view header = job.request.field("x-request-id");
+  std::string id = reply_id(id_prefix, header.empty() ? settings.request_id : header);
   return {std::move(settings),
           *text_.tokenizer,
           job.exchange,
           std::move(job.open),
-          reply_id(id_prefix, job.request.field("x-request-id")),
+          std::move(id),
           now_seconds(),
           {}};
 }
 
-SessionPlan OpenAiApi::make_plan(GenerationOptions options, const ReplySettings& settings) const {
+SessionPlan OpenAiApi::make_plan(const Job& job, GenerationOptions options,
+                                 const ReplySettings& settings) const {
   SessionPlan plan(*text_.tokenizer);
+  plan.arrival = job.arrival;
+  plan.client = job.request.client;
   plan.text.skip_special_tokens = options.skip_special_tokens;
   plan.text.stop_strings = options.stop_strings;
   plan.text.include_stop_string = options.include_stop_string;
@@ -139,7 +144,7 @@ void OpenAiApi::log_request(const OpenAiReply& reply, const SessionPlan& plan) c
 }
 
 Status OpenAiApi::run_chat(Job& job) {
-  M2_ASSIGN(json::Value body, take_body(job));
+  M2_ASSIGN(json::Value body, take_body(job, kChat));
   M2_ASSIGN(OpenAiChat chat, parse_openai_chat(std::move(body), rules()));
   ChatRequest& request = chat.request;
   const Prompts& prompts = service_.prompts();
@@ -148,8 +153,7 @@ Status OpenAiApi::run_chat(Job& job) {
   M2_ASSIGN(const int32_t max_tokens,
             prompts.fit(encoded.tokens, request.options, options_.sampling.max_tokens));
 
-  SessionPlan plan = make_plan(std::move(request.options), chat.reply);
-  plan.arrival = job.arrival;
+  SessionPlan plan = make_plan(job, std::move(request.options), chat.reply);
   plan.max_tokens.push_back(max_tokens);
   ReplyParserOptions& parser = plan.text.parser.emplace();
   const bool split = request.split_reasoning || !request.include_reasoning;
@@ -177,7 +181,7 @@ Status OpenAiApi::run_chat(Job& job) {
 }
 
 Status OpenAiApi::run_completions(Job& job) {
-  M2_ASSIGN(json::Value body, take_body(job));
+  M2_ASSIGN(json::Value body, take_body(job, kCompletions));
   M2_ASSIGN(OpenAiCompletion completion, parse_openai_completion(std::move(body), rules()));
   GenerationOptions& options = completion.request.options;
   const Prompts& prompts = service_.prompts();
@@ -185,10 +189,12 @@ Status OpenAiApi::run_completions(Job& job) {
   const int32_t fallback =
       options_.sampling.max_tokens > 0 ? options_.sampling.max_tokens : kDefaultCompletionTokens;
 
-  SessionPlan plan = make_plan(options, completion.reply);
-  plan.arrival = job.arrival;
-  CompletionReplyOptions how{.n = options.n, .prompt_texts = {}, .echo = completion.echo};
-  how.prompt_logprobs = options.prompt_logprobs >= 0 && !completion.echo;
+  SessionPlan plan = make_plan(job, options, completion.reply);
+  CompletionReplyOptions how{.n = options.n,
+                             .prompt_texts = {},
+                             .echo = completion.echo,
+                             .logprobs = completion.logprobs,
+                             .prompt_logprobs = completion.prompt_logprobs};
   for (Prompt& prompt : completion.request.prompts) {
     std::vector<TokenId> tokens;
     if (const auto* text = std::get_if<std::string>(&prompt)) {
@@ -214,9 +220,11 @@ Status OpenAiApi::run_completions(Job& job) {
 }
 
 Status OpenAiApi::run_tokenize(Job& job) {
-  M2_ASSIGN(json::Value body, take_body(job));
+  M2_ASSIGN(json::Value body, take_body(job, kTokenize));
   JsonFields fields(body.as_object());
   M2_TRY(read_model(fields, options_));
+  M2_TRY(refuse_unsupported(body.as_object()));
+  read_without_effect(fields);
   bool strings = false;
   fields.boolean("return_token_strs", strings);
   M2_TRY(fields.status());
@@ -252,7 +260,7 @@ Status OpenAiApi::run_tokenize(Job& job) {
 }
 
 Status OpenAiApi::run_detokenize(Job& job) {
-  M2_ASSIGN(const json::Value body, take_body(job));
+  M2_ASSIGN(const json::Value body, take_body(job, kDetokenize));
   JsonFields fields(body.as_object());
   M2_TRY(read_model(fields, options_));
   const json::Array* ids = fields.array("tokens", options_.limits.json_elements);

@@ -40,7 +40,7 @@ class OpenAiApi {
   using Work = Status (OpenAiApi::*)(Job&);
 
   void queue(HttpRequest request, std::shared_ptr<HttpExchange> exchange, Work work);
-  Result<json::Value> take_body(Job& job);
+  Result<json::Value> take_body(Job& job, RequestKind kind);
   Status run_chat(Job& job);
   Status run_completions(Job& job);
   Status run_tokenize(Job& job);
@@ -48,7 +48,8 @@ class OpenAiApi {
 
   RequestRules rules() const { return {options_, service_.vocab_size()}; }
   OpenAiReply make_reply(Job& job, ReplySettings settings, const char* id_prefix) const;
-  SessionPlan make_plan(GenerationOptions options, const ReplySettings& settings) const;
+  SessionPlan make_plan(const Job& job, GenerationOptions options,
+                        const ReplySettings& settings) const;
   Status check_total(const SessionPlan& plan, bool stream) const;
   Status check_logprobs(const SessionPlan& plan, bool stream) const;
   void log_request(const OpenAiReply& reply, const SessionPlan& plan) const;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/chat_template.h"
+
 namespace m2 {
 namespace {
 
@@ -24,48 +26,6 @@ constexpr std::string_view kOwnVariables[] = {"messages",
                                               "unk_token",
                                               "tokenizer",
                                               "conversation"};
-
-Status check_part(const json::Value& part, const std::string& where) {
-  if (part.is_string()) return {};
-  if (!part.is_object()) {
-    return invalid(where, "{} must be an object or a string, got {}", where, shown(part));
-  }
-  const json::Value* type = part.find("type");
-  if (!type) return {};
-  if (!type->is_string())
-    return invalid(where, "{}.type must be a string, got {}", where, shown(*type));
-  const std::string& name = type->as_string();
-  for (const std::string_view media : {"image", "video", "audio", "file", "input_image",
-                                       "input_audio", "input_video", "input_file"}) {
-    if (name == media || (name.starts_with(media) && name.ends_with("_url"))) {
-      return invalid(where, "{} is of type {}; this model reads text alone", where, shown(*type));
-    }
-  }
-  const json::Value* text = part.find("text");
-  if (name == "text" && !(text && text->is_string())) {
-    return invalid(where, "{}.text must be a string", where);
-  }
-  return {};
-}
-
-Status check_message(const json::Value& message, size_t index) {
-  const std::string where = fmt::format("messages[{}]", index);
-  if (!message.is_object()) {
-    return invalid("messages", "{} must be an object, got {}", where, shown(message));
-  }
-  const json::Value* role = message.find("role");
-  if (!role || !role->is_string()) return invalid("messages", "{}.role must be a string", where);
-  const json::Value* content = message.find("content");
-  if (!content || content->is_null() || content->is_string()) return {};
-  if (!content->is_array()) {
-    return invalid("messages", "{}.content must be a string or an array, got {}", where,
-                   shown(*content));
-  }
-  for (size_t i = 0; i < content->as_array().size(); ++i) {
-    M2_TRY(check_part(content->as_array()[i], fmt::format("{}.content[{}]", where, i)));
-  }
-  return {};
-}
 
 // A function as the template wants it, also where it comes flat (as the Responses API writes it).
 Status check_tool(json::Value& tool, size_t index) {
@@ -177,14 +137,11 @@ void read_reasoning(JsonFields& fields, ChatRequest& out) {
 // The text of the last message, where the reply goes on from it.
 std::string last_text(const json::Value& messages) {
   const json::Value* content = messages.as_array().back().find("content");
-  if (!content) return "";
   if (content->is_string()) return content->as_string();
   std::string text;
-  if (content->is_array()) {
-    for (const json::Value& part : content->as_array()) {
-      const json::Value* own = part.is_string() ? &part : part.find("text");
-      if (own && own->is_string()) text += own->as_string();
-    }
+  for (const json::Value& part : content->as_array()) {
+    const json::Value* own = part.is_string() ? &part : part.find("text");
+    if (own && own->is_string()) text += own->as_string();
   }
   return text;
 }
@@ -219,7 +176,6 @@ Status read_conversation(json::Object& body, const RequestRules& rules, ChatRequ
   if (!messages || messages->empty()) {
     return invalid("messages", "messages must be an array of at least one message");
   }
-  for (size_t i = 0; i < messages->size(); ++i) M2_TRY(check_message((*messages)[i], i));
   M2_TRY(read_tools(fields, body, limits, out.tools));
   M2_TRY(read_tool_choice(fields, out));
   M2_TRY(read_template_kwargs(fields, limits, out.template_kwargs));
@@ -234,7 +190,8 @@ Status read_conversation(json::Object& body, const RequestRules& rules, ChatRequ
   if (out.continue_final_message) out.add_generation_prompt = false;
   read_reasoning(fields, out);
   M2_TRY(fields.status());
-  out.messages = std::move(*body.find("messages"));
+  // Their form is checked where it is made: what passes is what the template is given.
+  M2_ASSIGN(out.messages, normalize_messages(std::move(*body.find("messages"))));
   return {};
 }
 

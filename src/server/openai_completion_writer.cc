@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "server/openai_completions.h"
@@ -26,12 +27,14 @@ class LogprobLists {
     values_ += "null";
     tops_ += "null";
   }
-  void add(const TokenLogprobs& logprobs) {
+  // `most`: of the best ones; what was computed may be more, for another list.
+  void add(const TokenLogprobs& logprobs, size_t most = std::numeric_limits<size_t>::max()) {
     add_token(logprobs.token);
     append_logprob(values_, logprobs.logprob);
     tops_ += '{';
     add_top(logprobs.token, logprobs.logprob);
-    for (const auto& [token, logprob] : logprobs.top) {
+    for (size_t i = 0; i < std::min(most, logprobs.top.size()); ++i) {
+      const auto& [token, logprob] = logprobs.top[i];
       if (token == logprobs.token) continue;
       tops_ += ',';
       add_top(token, logprob);
@@ -100,7 +103,10 @@ class CompletionWriter : public ReplyWriter {
       if (with_prompt && options_.echo) {
         const auto& prompt = reply_.prompts.at(prompt_of(piece.choice));
         if (!prompt.empty()) lists.add_first_of_prompt(prompt[0]);
-        for (const auto& entry : prompt_logprobs_.at(prompt_of(piece.choice))) lists.add(entry);
+        const auto most = static_cast<size_t>(options_.logprobs);
+        for (const auto& entry : prompt_logprobs_.at(prompt_of(piece.choice))) {
+          lists.add(entry, most);
+        }
       }
       for (const TokenLogprobs& entry : piece.logprobs) lists.add(entry);
       lists.append_to(out);
@@ -187,8 +193,9 @@ class CompletionDocument : public CompletionWriter {
       append_members(out, choice, true, offset);
       append_token_ids(out, choice, true);
       out += ",\"prompt_logprobs\":";
-      if (options_.prompt_logprobs) {
-        append_prompt_logprobs(out, reply_, prompt_logprobs_.at(prompt_of(choice.choice)));
+      if (options_.prompt_logprobs >= 0) {
+        append_prompt_logprobs(out, reply_, prompt_logprobs_.at(prompt_of(choice.choice)),
+                               static_cast<size_t>(options_.prompt_logprobs));
       } else {
         out += "null";
       }

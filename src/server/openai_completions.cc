@@ -73,6 +73,7 @@ void read_completion_logprobs(JsonFields& fields, const RequestRules& rules,
     fields.refuse("prompt_logprobs", "prompt_logprobs must be 0 with stream: true, got {}",
                   options.prompt_logprobs);
   }
+  out.prompt_logprobs = options.prompt_logprobs;
   if (!out.echo || !out.reply.logprobs) return;
   if (out.reply.stream && options.n > 1) {
     fields.refuse("n", "n must be 1 with echo, logprobs and stream, got {}", options.n);

@@ -20,7 +20,7 @@ const char* type_name(int status) {
     case 404:
       return "NotFoundError";
     case 405:
-      return "Method Not Allowed";
+      return "MethodNotAllowedError";
     case 501:
       return "NotImplementedError";
     case 503:
@@ -36,21 +36,14 @@ int http_status(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::kInvalidArgument:
       return 400;
-    case ErrorKind::kUnauthorized:
-      return 401;
     case ErrorKind::kNotFound:
       return 404;
-    case ErrorKind::kMethodNotAllowed:
-      return 405;
     case ErrorKind::kTooLarge:
       return 413;
-    case ErrorKind::kHeaderTooLarge:
-      return 431;
     case ErrorKind::kUnsupported:
       return 501;
     case ErrorKind::kUnavailable:
       return 503;
-    case ErrorKind::kCancelled:
     case ErrorKind::kInternal:
       return 500;
   }
@@ -77,8 +70,11 @@ std::string openai_error_json(const Error& error) {
 }
 
 HttpReply openai_error(int status, const std::string& message, const std::string& param) {
-  HttpReply reply{status, "application/json", openai_error_json(status, message, param), {}};
-  if (status == 503) reply.fields.emplace_back("Retry-After", kRetryAfterSeconds);
+  const bool again = status == 503;
+  const std::string said =
+      again ? fmt::format("{}; try again in {} s", message, kRetryAfterSeconds) : message;
+  HttpReply reply{status, "application/json", openai_error_json(status, said, param), {}};
+  if (again) reply.fields.emplace_back("Retry-After", kRetryAfterSeconds);
   if (status == 401) reply.fields.emplace_back("WWW-Authenticate", "Bearer");
   return reply;
 }

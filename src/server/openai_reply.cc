@@ -6,14 +6,14 @@
 #include <chrono>
 #include <cmath>
 #include <iterator>
-#include <random>
+
+#include "base/random.h"
 
 namespace m2 {
 
 std::string random_hex(int digits) {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
   std::string out;
-  while (static_cast<int>(out.size()) < digits) out += fmt::format("{:016x}", generator());
+  while (static_cast<int>(out.size()) < digits) out += fmt::format("{:016x}", random_bits());
   out.resize(static_cast<size_t>(digits));
   return out;
 }
@@ -110,7 +110,7 @@ void append_chat_logprobs(std::string& out, const OpenAiReply& reply,
 }
 
 void append_prompt_logprobs(std::string& out, const OpenAiReply& reply,
-                            const std::vector<TokenLogprobs>& logprobs) {
+                            const std::vector<TokenLogprobs>& logprobs, size_t most) {
   const auto append_entry = [&](TokenId token, float logprob, int32_t rank) {
     out += fmt::format("\"{}\":{{\"logprob\":", token);
     append_logprob(out, logprob);
@@ -122,7 +122,7 @@ void append_prompt_logprobs(std::string& out, const OpenAiReply& reply,
   for (const TokenLogprobs& position : logprobs) {
     out += ",{";
     append_entry(position.token, position.logprob, position.rank);
-    for (size_t i = 0; i < position.top.size(); ++i) {
+    for (size_t i = 0; i < std::min(most, position.top.size()); ++i) {
       if (position.top[i].first == position.token) continue;
       out += ',';
       append_entry(position.top[i].first, position.top[i].second, static_cast<int32_t>(i) + 1);
@@ -130,19 +130,6 @@ void append_prompt_logprobs(std::string& out, const OpenAiReply& reply,
     out += '}';
   }
   out += ']';
-}
-
-const char* finish_name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kError:
-      return "error";
-    default:
-      return "abort";
-  }
 }
 
 }  // namespace m2

@@ -4,6 +4,7 @@
 // Thread-safety: plain values and pure functions.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,10 +47,9 @@ void append_chat_logprobs(std::string& out, const OpenAiReply& reply,
                           const std::vector<TokenLogprobs>& logprobs);
 
 // vLLM's prompt_logprobs: null for the first token, then {"id": {"logprob", "rank",
-// "decoded_token"}} each.
+// "decoded_token"}} each, of the `most` best and the token itself.
 void append_prompt_logprobs(std::string& out, const OpenAiReply& reply,
-                            const std::vector<TokenLogprobs>& logprobs);
-
-const char* finish_name(FinishReason reason);
+                            const std::vector<TokenLogprobs>& logprobs,
+                            size_t most = std::numeric_limits<size_t>::max());
 
 }  // namespace m2

@@ -183,6 +183,8 @@ void read_logprobs(JsonFields& fields, const char* name, const RequestRules& rul
 }
 
 void read_reply_settings(JsonFields& fields, const ServerOptions& options, ReplySettings& out) {
+  read_without_effect(fields);
+  fields.text("request_id", out.request_id, options.limits.max_name_bytes);
   fields.boolean("stream", out.stream);
   fields.boolean("return_token_ids", out.return_token_ids);
   out.tokens_as_ids = options.tokens_as_ids;
@@ -200,6 +202,15 @@ void read_reply_settings(JsonFields& fields, const ServerOptions& options, Reply
     out.continuous_usage = out.continuous_usage && out.include_usage;
     if (const Status status = inner.status(); !status) fields.set_fault(status.error());
   }
+}
+
+void read_without_effect(JsonFields& fields) {
+  bool flag = false;
+  // Neither the tokenizer nor the detokenizer of these models adds anything by itself.
+  fields.boolean("add_special_tokens", flag);
+  fields.boolean("spaces_between_special_tokens", flag);
+  double number = 0;  // of beams, which are refused
+  fields.number("length_penalty", number, -kMostPenalty, kMostPenalty);
 }
 
 Status refuse_unsupported(const json::Object& request) {

@@ -23,7 +23,8 @@ struct RequestRules {
 
 // How the reply is to be written.
 struct ReplySettings {
-  std::string model;  // as the request names it
+  std::string model;       // as the request names it
+  std::string request_id;  // the client's own, for the reply's id; may be empty
   bool stream = false, include_usage = false, continuous_usage = false;
   bool logprobs = false, return_token_ids = false, tokens_as_ids = false;
   int32_t stream_interval = 1;
@@ -42,6 +43,9 @@ void read_generation(JsonFields& fields, const RequestRules& rules, GenerationOp
 void read_logprobs(JsonFields& fields, const char* name, const RequestRules& rules, int32_t& out);
 
 void read_reply_settings(JsonFields& fields, const ServerOptions& options, ReplySettings& out);
+
+// Fields that are taken without effect, as docs/api.md says of each: their types alone count.
+void read_without_effect(JsonFields& fields);
 
 // kUnsupported for fields that are well known but not served yet, where they ask for something.
 Status refuse_unsupported(const json::Object& request);

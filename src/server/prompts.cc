@@ -47,14 +47,14 @@ Status Prompts::check_bytes(size_t bytes, const char* field) const {
                  context_tokens, field, bytes);
 }
 
-Result<EncodedChat> Prompts::chat(const ChatRequest& request) const {
+Result<EncodedChat> Prompts::chat(ChatRequest& request) const {
   if (!text_.chat_template) {
     return fail(ErrorKind::kUnsupported, "messages",
                 "the model has no chat template; give one with --chat-template");
   }
   M2_TRY(check_bytes(content_bytes(request.messages), "messages"));
   ChatInput input;
-  M2_ASSIGN(input.messages, normalize_messages(request.messages));
+  input.messages = std::move(request.messages);
   const bool hide_tools = request.suppress_tools && options_.exclude_tools_when_none;
   if (!hide_tools) input.tools = request.tools;
   input.add_generation_prompt = request.add_generation_prompt;
@@ -93,7 +93,9 @@ Result<int32_t> Prompts::fit(std::vector<TokenId>& prompt, const GenerationOptio
   if (prompt.empty()) return invalid("prompt", "the prompt is empty");
   const int64_t size = static_cast<int64_t>(prompt.size()), room = context_tokens - size;
   const int64_t wanted = options.max_tokens.value_or(fallback);
-  if (room < 1) {
+  // Nothing to be generated: the text is scored, and may fill the context.
+  const int64_t least = options.max_tokens == 0 ? 0 : 1;
+  if (room < least) {
     return invalid("messages",
                    "This model's maximum context length is {} tokens. However, your request has {} "
                    "input tokens, which leaves no room for a reply. Please reduce its length.",

@@ -28,7 +28,8 @@ class Prompts {
   void set_context(int32_t context_tokens) { context_tokens_ = context_tokens; }
   int32_t context_tokens() const { return context_tokens_; }
 
-  Result<EncodedChat> chat(const ChatRequest& request) const;
+  // Takes the request's messages away: they may be megabytes.
+  Result<EncodedChat> chat(ChatRequest& request) const;
   Result<std::vector<TokenId>> text(const std::string& text) const;
 
   // Cuts to options.truncate_prompt_tokens, checks the length, and says how many tokens the reply

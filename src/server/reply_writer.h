@@ -13,6 +13,22 @@
 
 namespace m2 {
 
+// How clients and metrics name an end.
+inline const char* finish_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kError:
+      return "error";
+    case FinishReason::kAbort:
+    case FinishReason::kNone:
+      break;
+  }
+  return "abort";
+}
+
 // Why a choice ended beyond the reason itself: nothing, a stop string, or a stop token's id.
 using StopCause = std::variant<std::monostate, std::string, TokenId>;
 

@@ -132,8 +132,13 @@ std::optional<HttpReply> Router::check_head(const HttpRequest& head) {
     return cors_.preflight(head);
   }
   const Route* route = find_route(path);
-  if (!(route && route->open) && !auth_.allows(head)) {
-    return openai_error(401, "an API key is needed: send it as Authorization: Bearer KEY");
+  if (!(route && route->open)) {
+    const Auth::Answer answer = auth_.check(head);
+    if (!answer.allowed) {
+      return openai_error(401, answer.key_sent
+                                   ? "the API key is not one that this server takes"
+                                   : "an API key is needed: send it as Authorization: Bearer KEY");
+    }
   }
   if (!route) return openai_error(404, fmt::format("there is no route {}", path.substr(0, 128)));
   const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
@@ -152,6 +157,7 @@ void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange)
     exchange->reply(openai_error(404, "there is no such route"));
     return;
   }
+  if (!route->open) request.client = auth_.check(request).client;
   route->serve(*this, path, std::move(request), std::move(exchange));
 }
 

@@ -44,6 +44,9 @@ HttpOptions http_options(const ServerOptions& options) {
   out.uds = options.uds;
   out.ssl_certfile = options.ssl_certfile;
   out.ssl_keyfile = options.ssl_keyfile;
+  out.ssl_ciphers = options.ssl_ciphers;
+  out.ssl_ca_certs = options.ssl_ca_certs;
+  out.ssl_cert_reqs = options.ssl_cert_reqs;
   out.io_threads = options.io_threads;
   out.ping_interval = options.ping_interval;
   out.limits = options.limits;

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,8 +45,9 @@ struct ServerOptions {
   std::string host;      // empty: all interfaces
   uint16_t port = 8000;  // 0: a free one, see Server::port()
   std::string uds;       // a Unix socket's path; host and port are then not used
-  std::string ssl_keyfile, ssl_certfile;
-  std::string root_path;  // a prefix that a proxy leaves on the path
+  std::string ssl_keyfile, ssl_certfile, ssl_ciphers, ssl_ca_certs;
+  int32_t ssl_cert_reqs = 0;  // certificates of clients: 0 none, 1 checked if sent, 2 required
+  std::string root_path;      // a prefix that a proxy leaves on the path
 
   // Who may ask
   std::vector<std::string> api_keys;  // empty: everybody
@@ -70,7 +72,8 @@ struct ServerOptions {
   int32_t max_logprobs = 20;   // -1: the whole vocabulary
   bool tokens_as_ids = false;  // "token_id:5" in place of text in logprobs
   bool force_include_usage = false;
-  int32_t stream_interval = 1;  // tokens a chunk; the first and the last come at once
+  int32_t stream_interval = 1;   // tokens a chunk; the first and the last come at once
+  std::optional<uint64_t> seed;  // of requests without one, with their number; none: random
 
   // The process
   ServerLimits limits;

@@ -12,6 +12,8 @@ namespace {
 // with a task a strand.
 constexpr size_t kTextOutQueue = 1u << 20;
 
+constexpr const char* kShuttingDown = "the server is shutting down";
+
 }  // namespace
 
 Service::Service(const ServerOptions& options, const ServerText& text, ServerMetrics& metrics)
@@ -27,6 +29,7 @@ Service::~Service() { stop(); }
 void Service::serve(std::vector<Engine*> engines) {
   M2_CHECK(!engines.empty() && !serving_);
   engines_ = std::move(engines);
+  replicas_ = std::make_unique<Replicas>(static_cast<int32_t>(engines_.size()));
   const Capacity& capacity = engines_[0]->capacity();
   const int64_t cache = int64_t{capacity.num_blocks} * capacity.block_tokens;
   prompts_.set_context(static_cast<int32_t>(std::min<int64_t>(capacity.max_model_tokens, cache)));
@@ -36,10 +39,15 @@ void Service::serve(std::vector<Engine*> engines) {
 }
 
 Status Service::ready() const {
+  if (draining_) return fail(ErrorKind::kUnavailable, "", "{}", kShuttingDown);
+  return working();
+}
+
+Status Service::working() const {
   const auto unavailable = [](const char* why) {
     return fail(ErrorKind::kUnavailable, "", "{}", why);
   };
-  if (draining_ || stopped_) return unavailable("the server is shutting down");
+  if (stopped_) return unavailable(kShuttingDown);
   if (!serving_) return unavailable("the model is loading");
   for (const Engine* engine : engines_) {
     if (!engine->healthy()) return unavailable("the engine has failed");
@@ -55,55 +63,68 @@ Status Service::ready() const {
 
 Status Service::post(Task task) {
   if (text_in_.try_post(std::move(task))) return {};
-  return fail(ErrorKind::kUnavailable, "", "{} requests wait to be read; try again later",
+  return fail(ErrorKind::kUnavailable, "",
+              "the queue is full: {} requests wait to be tokenised, which is the most that may",
               options_.max_text_in_queue);
 }
 
-Engine& Service::least_busy() const {
-  const auto load = [](const Engine* engine) {
-    return engine->stats().running + engine->stats().waiting;
-  };
-  return **std::min_element(engines_.begin(), engines_.end(),
-                            [&](const Engine* a, const Engine* b) { return load(a) < load(b); });
+// One a choice. A prompt's choices stay together, so that they share it in one cache; the prompts
+// of a request may part.
+std::vector<Replicas::Seat> Service::take_seats(const SessionPlan& plan) {
+  std::vector<Replicas::Seat> seats;
+  for (size_t i = 0; i < plan.prompts.size(); ++i) {
+    const Replicas::Seat first =
+        replicas_->take(plan.prompts[i], plan.options.cache_salt, plan.max_tokens[i]);
+    seats.push_back(first);
+    for (int32_t k = 1; k < plan.options.n; ++k) {
+      seats.push_back(replicas_->join(first, plan.max_tokens[i]));
+    }
+  }
+  return seats;
 }
 
 void Service::run(SessionPlan plan, const std::shared_ptr<HttpExchange>& exchange) {
-  metrics_.request_started(plan.options.n,
+  const std::vector<Replicas::Seat> seats = take_seats(plan);
+  for (const Replicas::Seat& seat : seats) plan.engines.push_back(seat.replica);
+  metrics_.request_started(plan.engines[0], plan.options.n,
                            *std::max_element(plan.max_tokens.begin(), plan.max_tokens.end()));
   const auto choices = plan.prompts.size() * static_cast<size_t>(plan.options.n);
-  const auto session = std::make_shared<Session>(std::move(plan), next_id_.fetch_add(choices),
-                                                 *this, metrics_, text_out_);
+  const RequestId first = next_id_.fetch_add(choices);
+  // The same requests in the same order then draw the same, from one start to another.
+  if (options_.seed && !plan.options.seed) plan.options.seed = *options_.seed + first;
+  const auto session =
+      std::make_shared<Session>(std::move(plan), first, *this, metrics_, text_out_);
   // A weak reference: the session owns the exchange through its writer.
   exchange->on_gone([weak = std::weak_ptr<Session>(session)] {
     if (const auto open = weak.lock()) open->post_abandon();
   });
-  submit(session);
+  submit(session, seats);
 }
 
-void Service::submit(const std::shared_ptr<Session>& session) {
-  Engine& engine = least_busy();
+void Service::submit(const std::shared_ptr<Session>& session,
+                     const std::vector<Replicas::Seat>& seats) {
   const RequestId first = session->first();
   {
     std::lock_guard lock(mutex_);
     for (int32_t i = 0; i < session->choices(); ++i) {
-      entries_.emplace(first + static_cast<RequestId>(i), Entry{session, &engine, i});
+      entries_.emplace(first + static_cast<RequestId>(i), Entry{session, seats[i], i});
     }
   }
-  Status status = ready();
+  Status status = working();
   for (int32_t i = 0; i < session->choices() && status; ++i) {
-    status = engine.submit(session->make_request(i));
+    status = engines_[seats[i].replica]->submit(session->make_request(i));
   }
   if (!status) session->post_failure(std::move(status.error()));
   // The client may have gone, or stop() come, before the last choice was handed over.
   if (session->ended()) {
     for (int32_t i = 0; i < session->choices(); ++i) {
-      engine.cancel(first + static_cast<RequestId>(i));
+      engines_[seats[i].replica]->cancel(first + static_cast<RequestId>(i));
     }
     forget(first, session->choices());
   }
 }
 
-void Service::publish(std::vector<RequestOutput> batch) {
+void Service::publish(std::span<RequestOutput> batch) {
   std::vector<std::pair<std::shared_ptr<Session>, int32_t>> takers(batch.size());
   {
     std::lock_guard lock(mutex_);
@@ -111,7 +132,7 @@ void Service::publish(std::vector<RequestOutput> batch) {
       const auto found = entries_.find(batch[i].id);
       if (found == entries_.end()) continue;  // cancelled meanwhile
       takers[i] = {found->second.session, found->second.choice};
-      if (batch[i].finished) entries_.erase(found);
+      if (batch[i].finished()) erase(found);
     }
   }
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -126,8 +147,8 @@ void Service::cancel_choice(RequestId first, int32_t choice) {
     std::lock_guard lock(mutex_);
     const auto found = entries_.find(id);
     if (found == entries_.end()) return;  // ended in the engine already
-    engine = found->second.engine;
-    entries_.erase(found);
+    engine = engines_[found->second.seat.replica];
+    erase(found);
   }
   engine->cancel(id);
 }
@@ -136,7 +157,15 @@ void Service::session_ended(RequestId first, int32_t choices) { forget(first, ch
 
 void Service::forget(RequestId first, int32_t choices) {
   std::lock_guard lock(mutex_);
-  for (int32_t i = 0; i < choices; ++i) entries_.erase(first + static_cast<RequestId>(i));
+  for (int32_t i = 0; i < choices; ++i) {
+    const auto found = entries_.find(first + static_cast<RequestId>(i));
+    if (found != entries_.end()) erase(found);
+  }
+}
+
+void Service::erase(Entries::iterator entry) {
+  replicas_->release(entry->second.seat);
+  entries_.erase(entry);
 }
 
 void Service::stop() {

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "server/http_exchange.h"
 #include "server/prompts.h"
+#include "server/replicas.h"
 #include "server/server.h"
 #include "server/server_metrics.h"
 #include "server/session.h"
@@ -54,6 +55,8 @@ class Service : public OutputSink, public SessionHost {
 
   // kUnavailable with the reason while loading, draining, or after a fault.
   Status ready() const;
+  // The same for a request that was taken before the server began to drain.
+  Status working() const;
 
   const Prompts& prompts() const { return prompts_; }
   int32_t vocab_size() const { return vocab_size_; }
@@ -65,17 +68,20 @@ class Service : public OutputSink, public SessionHost {
   // Hands the session's choices to an engine. What goes wrong, now or later, reaches its writer.
   void run(SessionPlan plan, const std::shared_ptr<HttpExchange>& exchange);
 
-  void publish(std::vector<RequestOutput> batch) override;  // engine threads
+  void publish(std::span<RequestOutput> batch) override;  // engine threads
 
  private:
   struct Entry {
     std::shared_ptr<Session> session;
-    Engine* engine;
+    Replicas::Seat seat;
     int32_t choice;
   };
 
-  Engine& least_busy() const;
-  void submit(const std::shared_ptr<Session>& session);
+  using Entries = std::unordered_map<RequestId, Entry>;
+
+  std::vector<Replicas::Seat> take_seats(const SessionPlan& plan);
+  void submit(const std::shared_ptr<Session>& session, const std::vector<Replicas::Seat>& seats);
+  void erase(Entries::iterator entry);
   void forget(RequestId first, int32_t choices);
   void cancel_choice(RequestId first, int32_t choice) override;
   void session_ended(RequestId first, int32_t choices) override;
@@ -83,14 +89,15 @@ class Service : public OutputSink, public SessionHost {
   const ServerOptions& options_;
   ServerMetrics& metrics_;
   Prompts prompts_;
-  std::vector<Engine*> engines_;
+  std::vector<Engine*> engines_;  // one a replica
+  std::unique_ptr<Replicas> replicas_;
   int32_t vocab_size_ = 0;
   std::atomic<bool> serving_{false}, draining_{false}, stopped_{false};
   std::atomic<int64_t> open_requests_{0};
   std::atomic<RequestId> next_id_{1};
 
   std::mutex mutex_;
-  std::unordered_map<RequestId, Entry> entries_;
+  Entries entries_;
 
   // Last: their threads use all of the above.
   ThreadPool text_out_, text_in_;

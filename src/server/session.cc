@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
-#include <random>
 #include <utility>
+
+#include "base/random.h"
 
 namespace m2 {
 
@@ -20,20 +21,11 @@ struct Session::Choice {
   Clock::time_point last_token;
 };
 
-namespace {
-
-uint64_t random_seed() {
-  thread_local std::mt19937_64 generator{std::random_device{}()};
-  return generator();
-}
-
-}  // namespace
-
 Session::Session(SessionPlan plan, RequestId first, SessionHost& host, ServerMetrics& metrics,
                  ThreadPool& pool)
     : plan_(std::move(plan)),
       first_(first),
-      seed_(plan_.options.seed ? *plan_.options.seed : random_seed()),
+      seed_(plan_.options.seed ? *plan_.options.seed : random_bits()),
       host_(host),
       metrics_(metrics),
       strand_(std::make_shared<Strand>(pool)) {
@@ -62,9 +54,26 @@ Request Session::make_request(int32_t choice) const {
   request.stop.max_tokens = std::max(1, plan_.max_tokens[prompt]);
   request.stop.eos_token_ids = plan_.eos_token_ids;
   request.priority = options.priority;
+  request.client = plan_.client;
   request.cache_salt = options.cache_salt;
   if (choice % options.n == 0) request.prompt_logprobs = options.prompt_logprobs;
+  if (scores_alone(prompt)) draw_last_of_prompt(request);
   return request;
+}
+
+// A text that is scored and not continued: its last token is "drawn", with nothing else allowed.
+// The draw gives that token's logprob, and a text that fills the context needs no room behind it.
+bool Session::scores_alone(int32_t prompt) const {
+  return plan_.max_tokens[prompt] == 0 && plan_.prompts[prompt].size() > 1;
+}
+
+void Session::draw_last_of_prompt(Request& request) {
+  request.sampling = {};
+  request.sampling.allowed_token_ids = {request.prompt.back()};
+  request.sampling.num_logprobs = request.prompt_logprobs;
+  request.stop = {};
+  request.stop.max_tokens = 1;
+  request.prompt.pop_back();
 }
 
 void Session::post_output(int32_t choice, RequestOutput output) {
@@ -99,19 +108,19 @@ void Session::take(int32_t index, RequestOutput output) {
   if (!output.prompt_logprobs.empty()) {
     plan_.writer->prompt_logprobs(prompt_of(index), std::move(output.prompt_logprobs));
   }
-  for (ChoiceOutput& news : output.choices) {
-    if (choice.done) break;
-    note_times(choice, news.tokens.size());
-    take_tokens(choice, news);
-    if (choice.pending.finish != FinishReason::kNone) {
-      if (news.finish == FinishReason::kNone) host_.cancel_choice(first_, index);
-      finish_choice(index, choice.pending.finish);
-    } else if (plan_.writer->streams()) {
-      const bool due = !choice.emitted || choice.tokens_since_piece >= plan_.stream_interval;
-      const bool something = !choice.text.pending().empty() ||
-                             (plan_.writer->wants_every_token() && !choice.pending.tokens.empty());
-      if (due && something) emit(index);
-    }
+  if (scores_alone(prompt_of(index)) && !output.logprobs.empty()) {
+    plan_.writer->prompt_logprobs(prompt_of(index), std::move(output.logprobs));
+  }
+  note_times(choice, output.tokens.size());
+  take_tokens(choice, output);
+  if (choice.pending.finish != FinishReason::kNone) {
+    if (!output.finished()) host_.cancel_choice(first_, index);
+    finish_choice(index, choice.pending.finish);
+  } else if (plan_.writer->streams()) {
+    const bool due = !choice.emitted || choice.tokens_since_piece >= plan_.stream_interval;
+    const bool something = !choice.text.pending().empty() ||
+                           (plan_.writer->wants_every_token() && !choice.pending.tokens.empty());
+    if (due && something) emit(index);
   }
   if (open_choices_ == 0) {
     plan_.writer->end(usage_);
@@ -121,21 +130,22 @@ void Session::take(int32_t index, RequestOutput output) {
 
 void Session::note_times(Choice& choice, size_t tokens) {
   if (tokens == 0) return;
+  const int32_t engine = plan_.engines[choice.pending.choice];
   const auto now = Clock::now();
   const auto seconds = [](Clock::duration time) {
     return std::chrono::duration<double>(time).count();
   };
   if (!choice.first_token) {
     choice.first_token = now;
-    metrics_.first_token(seconds(now - plan_.arrival));
-    if (tokens > 1) metrics_.next_tokens(0, static_cast<int32_t>(tokens) - 1);
+    metrics_.first_token(engine, seconds(now - plan_.arrival));
+    if (tokens > 1) metrics_.next_tokens(engine, 0, static_cast<int32_t>(tokens) - 1);
   } else {
-    metrics_.next_tokens(seconds(now - choice.last_token), static_cast<int32_t>(tokens));
+    metrics_.next_tokens(engine, seconds(now - choice.last_token), static_cast<int32_t>(tokens));
   }
   choice.last_token = now;
 }
 
-void Session::take_tokens(Choice& choice, const ChoiceOutput& output) {
+void Session::take_tokens(Choice& choice, const RequestOutput& output) {
   ReplyPiece& pending = choice.pending;
   const bool nothing_wanted = plan_.max_tokens[prompt_of(pending.choice)] == 0;
   for (size_t i = 0; i < output.tokens.size() && !nothing_wanted; ++i) {
@@ -179,13 +189,14 @@ void Session::count_ended(int32_t index, FinishReason reason) {
   const Choice& choice = *choices_[index];
   const auto now = Clock::now();
   metrics_.choice_ended(
-      reason, {.arrival = plan_.arrival,
-               .first_token = choice.first_token.value_or(now),
-               .last_token = choice.last_token,
-               .end = now,
-               .prompt_tokens = static_cast<int32_t>(plan_.prompts[prompt_of(index)].size()),
-               .completion_tokens = choice.completion_tokens,
-               .first_choice = index % plan_.options.n == 0});
+      plan_.engines[index], reason,
+      {.arrival = plan_.arrival,
+       .first_token = choice.first_token.value_or(now),
+       .last_token = choice.last_token,
+       .end = now,
+       .prompt_tokens = static_cast<int32_t>(plan_.prompts[prompt_of(index)].size()),
+       .completion_tokens = choice.completion_tokens,
+       .first_choice = index % plan_.options.n == 0});
 }
 
 void Session::emit(int32_t index) {

@@ -36,9 +36,11 @@ struct SessionPlan {
 
   std::vector<std::vector<TokenId>> prompts;
   std::vector<int32_t> max_tokens;  // of each prompt's choices; 0: nothing is generated
+  std::vector<int32_t> engines;     // of each choice: which replica runs it
   GenerationOptions options;
   ChoiceTextRules text;
   std::vector<TokenId> eos_token_ids;
+  uint64_t client = 0;  // whose request it is: each client gets its share
   int32_t stream_interval = 1;
   std::chrono::steady_clock::time_point arrival =
       std::chrono::steady_clock::now();  // of the request
@@ -65,8 +67,10 @@ class Session : public std::enable_shared_from_this<Session> {
   struct Choice;
 
   int32_t prompt_of(int32_t choice) const { return choice / plan_.options.n; }
+  bool scores_alone(int32_t prompt) const;
+  static void draw_last_of_prompt(Request& request);
   void take(int32_t choice, RequestOutput output);
-  void take_tokens(Choice& choice, const ChoiceOutput& output);
+  void take_tokens(Choice& choice, const RequestOutput& output);
   void note_times(Choice& choice, size_t tokens);
   void finish_choice(int32_t index, FinishReason reason);
   void emit(int32_t index);

@@ -153,6 +153,9 @@ TEST_F(ChatTest, AppendThinkAndItsExceptions) {
                    "choices.0.message.content");
   };
   EXPECT_EQ(content(""), "<think>hm</think>yes");
+  // Where it is shown does not change how much was thought.
+  const json::Value value = parsed(server.chat(ask_for("hm</think>yes")).body);
+  EXPECT_GT(at(value, "usage.completion_tokens_details.reasoning_tokens").as_int(), 0);
   EXPECT_EQ(content(R"("reasoning_split":true)"), "yes");
   for (const char* hidden : {R"("include_reasoning":false)", R"("thinking":{"type":"disabled"})",
                              R"("enable_thinking":false)", R"("reasoning_effort":"none")",

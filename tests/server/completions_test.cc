@@ -95,6 +95,47 @@ TEST_F(CompletionsTest, EchoAndLogprobsScoreAText) {
   EXPECT_EQ(text, "reply:ab");
 }
 
+TEST_F(CompletionsTest, PromptLogprobsBesideEcho) {
+  const json::Value value = complete(
+      R"({"prompt":"reply:ab","echo":true,"logprobs":3,"prompt_logprobs":1,"max_tokens":2})");
+  const size_t count = static_cast<size_t>(at(value, "usage.prompt_tokens").as_int());
+  const json::Value shown = at(value, "choices.0.prompt_logprobs");
+  ASSERT_TRUE(shown.is_array());
+  ASSERT_EQ(shown.as_array().size(), count);
+  EXPECT_TRUE(shown.as_array()[0].is_null());
+  // Each list has the tops that were asked for it: the token itself is the best one here.
+  EXPECT_EQ(shown.as_array()[1].as_object().size(), 1u);
+  EXPECT_EQ(at(value, "choices.0.logprobs.top_logprobs.1").as_object().size(), 3u);
+  // Not asked for: not there, though echo needs them.
+  const json::Value plain =
+      complete(R"({"prompt":"reply:ab","echo":true,"logprobs":0,"max_tokens":2})");
+  EXPECT_TRUE(at(plain, "choices.0.prompt_logprobs").is_null());
+}
+
+// A text of exactly the context is scored: there is nothing to leave room for.
+TEST_F(CompletionsTest, ATextThatFillsTheContextIsScored) {
+  for (const int32_t tokens : {TestServer::kContext, TestServer::kContext + 1}) {
+    std::string ids = "[5";
+    for (int32_t i = 1; i < tokens; ++i) ids += fmt::format(",{}", 5 + i % 7);
+    const RawReply reply =
+        ask(server_->port(),
+            post("/v1/completions",
+                 fmt::format(R"({{"prompt":{}],"echo":true,"logprobs":0,"max_tokens":0}})", ids)));
+    if (tokens > TestServer::kContext) {
+      EXPECT_EQ(reply.status, 400);
+      continue;
+    }
+    ASSERT_EQ(reply.status, 200) << reply.body;
+    const json::Value value = parsed(reply.body);
+    EXPECT_EQ(at(value, "usage.prompt_tokens").as_int(), tokens);
+    EXPECT_EQ(at(value, "usage.completion_tokens").as_int(), 0);
+    EXPECT_EQ(text_at(value, "choices.0.finish_reason"), "length");
+    const json::Value values = at(value, "choices.0.logprobs.token_logprobs");
+    ASSERT_EQ(values.as_array().size(), static_cast<size_t>(tokens));
+    EXPECT_TRUE(values.as_array().back().is_number());
+  }
+}
+
 TEST_F(CompletionsTest, AStreamSaysWhatADocumentSays) {
   for (const auto& members :
        {R"("max_tokens":50)", R"("max_tokens":50,"echo":true,"logprobs":0)", R"("max_tokens":3)"}) {

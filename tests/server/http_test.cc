@@ -227,6 +227,11 @@ TEST_F(HttpTest, AHeadIsRefusedBeforeItsBodyIsRead) {
   other.send(get("/forbidden") + get("/fine"));
   EXPECT_EQ(other.read_reply().status, 401);
   EXPECT_EQ(other.read_reply().status, 200);
+  // A HEAD is answered by a head alone, refused or not.
+  RawClient head(port());
+  head.send("HEAD /forbidden HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc");
+  const std::string all = head.read_until("no such text");
+  EXPECT_TRUE(all.ends_with("\r\n\r\n")) << all;
 }
 
 TEST_F(HttpTest, SlowHeadsAndBodiesTimeOut) {
@@ -262,6 +267,40 @@ TEST_F(HttpTest, AClientThatLeavesIsNoticed) {
     EXPECT_EQ(handler_.gone, 0);
   }
   wait_for(handler_.gone, 2);
+}
+
+TEST_F(HttpTest, AClientThatSendsFarAheadIsStillSeenLeaving) {
+  start();
+  {
+    RawClient client(port());
+    client.send(get("/hold"));
+    wait_for(handler_.handled, 1);
+    client.send(post("/next", std::string(1 << 20, 'x')));
+    EXPECT_EQ(handler_.gone, 0);
+  }
+  wait_for(handler_.gone, 1);
+  EXPECT_EQ(handler_.handled, 1);
+}
+
+TEST_F(HttpTest, ConnectionsAreBounded) {
+  HttpOptions options;
+  options.limits.max_connections = 4;
+  options.io_threads = 2;
+  start(std::move(options));
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 20; ++i) clients.emplace_back(port());
+  int answered = 0;
+  for (RawClient& client : clients) {
+    client.send(get("/x"));
+    answered += client.read_reply().status == 200;
+  }
+  EXPECT_EQ(answered, 4);
+  clients.clear();
+  // The places are free again.
+  for (int i = 0; i < 2000 && ask(port(), get("/y")).status != 200; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(ask(port(), get("/y")).status, 200);
 }
 
 TEST_F(HttpTest, PingsWhileNothingIsSent) {

@@ -4,6 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "server/unknown_fields.h"
 #include "tests/server/test_server.h"
 
 namespace m2 {
@@ -83,6 +89,53 @@ TEST_F(ServerTest, KeysGuardAllButTheOpenRoutes) {
   EXPECT_EQ(with("Authorization: secret"), 401);
 }
 
+TEST_F(ServerTest, AWrongKeyIsToldFromNone) {
+  ServerOptions options;
+  options.api_keys = {"secret"};
+  TestServer server(std::move(options));
+  const auto said = [&](const char* fields) {
+    return text_at(parsed(ask(server.port(), get("/v1/models", fields)).body), "error.message");
+  };
+  EXPECT_NE(said("").find("needed"), std::string::npos);
+  EXPECT_NE(said("Authorization: secret\r\n").find("Bearer KEY"), std::string::npos);
+  EXPECT_NE(said("Authorization: Bearer other\r\n").find("not one that"), std::string::npos);
+  EXPECT_NE(said("X-Api-Key: other\r\n").find("not one that"), std::string::npos);
+}
+
+// One key's many requests line up behind each other, not before another key's first one.
+TEST_F(ServerTest, EachKeyGetsItsShare) {
+  ServerOptions options;
+  options.api_keys = {"many", "few"};
+  TestServer server(std::move(options), {}, /*max_sequences=*/1);
+  std::mutex mutex;
+  std::string ended;  // whose requests, in the order of their ends
+  std::string long_text;
+  for (int i = 0; i < 60; ++i) long_text += "word ";
+  std::vector<std::thread> clients;
+  const auto send = [&](const std::string& key) {
+    const int64_t waiting = server.engine->stats().waiting + server.engine->stats().running;
+    clients.emplace_back([&, key] {
+      const RawReply reply =
+          ask(server.port(), post("/v1/chat/completions", ask_for("</think>" + long_text),
+                                  "Authorization: Bearer " + key + "\r\n"));
+      EXPECT_EQ(reply.status, 200) << reply.body;
+      std::lock_guard lock(mutex);
+      ended += key.substr(0, 1);
+    });
+    wait_until([&] {
+      const EngineStats& stats = server.engine->stats();
+      return stats.waiting + stats.running > waiting;
+    });
+  };
+  // Slow enough that none ends while they come; what counts is the order, not the time.
+  server.executor->delay_us = 50'000;
+  for (int i = 0; i < 5; ++i) send("many");
+  send("few");
+  server.executor->delay_us = 500;
+  for (std::thread& client : clients) client.join();
+  EXPECT_LT(ended.find('f'), 3u) << ended;
+}
+
 TEST_F(ServerTest, CrossOrigin) {
   ServerOptions options;
   options.allowed_origins = {"https://a.example"};
@@ -113,6 +166,28 @@ TEST_F(ServerTest, RequestIdsComeBack) {
   const RawReply odd =
       ask(server.port(), post("/v1/chat/completions", ask_for("x"), "X-Request-Id: a\"<b>\r\n"));
   EXPECT_EQ(text_at(parsed(odd.body), "id").find('<'), std::string::npos);
+}
+
+TEST_F(ServerTest, ARequestMayBringItsId) {
+  TestServer server;
+  EXPECT_EQ(text_at(parsed(server.chat(ask_for("x", R"("request_id":"mine")")).body), "id"),
+            "chatcmpl-mine");
+  // The header's comes first, as in vLLM.
+  const std::string both = post("/v1/completions", R"({"prompt":"reply:x","request_id":"mine"})",
+                                "X-Request-Id: header\r\n");
+  EXPECT_EQ(text_at(parsed(ask(server.port(), both).body), "id"), "cmpl-header");
+  EXPECT_EQ(server.chat(ask_for("x", R"("request_id":5)")).status, 400);
+}
+
+TEST(UnknownFields, AreThoseThatARouteDoesNotRead) {
+  EXPECT_TRUE(is_known_field(kChat, "tools"));
+  EXPECT_TRUE(is_known_field(kTokenize, "tools"));
+  EXPECT_FALSE(is_known_field(kCompletions, "tools"));
+  EXPECT_TRUE(is_known_field(kDetokenize, "tokens"));
+  EXPECT_TRUE(is_known_field(kCompletions, "user"));
+  EXPECT_FALSE(is_known_field(kChat, "temprature"));
+  EXPECT_FALSE(is_known_field(kChat, ""));
+  EXPECT_FALSE(is_known_field(kChat, "zzz"));
 }
 
 struct BadRequest {
@@ -169,6 +244,9 @@ TEST_F(ServerTest, BadFieldsAreNamed) {
       {R"("logit_bias":[1])", 400, "logit_bias must be an object"},
       {R"("seed":1.5)", 400, "seed"},
       {R"("seed":99999999999999999999)", 400, "seed"},
+      {R"("add_special_tokens":1)", 400, "add_special_tokens"},
+      {R"("spaces_between_special_tokens":"no")", 400, "spaces_between_special_tokens"},
+      {R"("length_penalty":"long")", 400, "length_penalty"},
       {R"("stream":"yes")", 400, "stream"},
       {R"("stream_options":{})", 400, "stream_options"},
       {R"("stream":true,"stream_options":{"include_usage":1})", 400,
@@ -211,7 +289,8 @@ TEST_F(ServerTest, BadFieldsAreNamed) {
       {R"("messages":[{"role":"user","content":"a"},{"content":"x"}])", 400, "messages[1].role"},
       {R"("messages":[{"role":"user","content":7}])", 400, "messages[0].content"},
       {R"("messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}])", 400,
-       "text alone"},
+       "text-only model"},
+      {R"("messages":[{"role":"user"}])", 400, "messages[0].content is missing"},
       {R"("messages":[{"role":"alien","content":"x"}])", 400, "alien"},
   };
   for (const BadRequest& bad : cases) {
@@ -363,6 +442,7 @@ TEST_F(ServerTest, AFullQueueIs503) {
   const RawReply last = server.chat(endless());
   EXPECT_EQ(last.status, 503);
   EXPECT_NE(last.field("retry-after"), "");
+  EXPECT_NE(last.body.find("at most 1 may; try again in 1 s"), std::string::npos) << last.body;
   refused += last.status == 503;
   EXPECT_EQ(refused, 1);
 }

@@ -82,14 +82,14 @@ class TlsTest : public ::testing::Test {
 };
 
 TEST_F(TlsTest, FilesAreChecked) {
-  EXPECT_TRUE(TlsContext::load(path("cert.pem"), path("key.pem")));
-  EXPECT_FALSE(TlsContext::load(path("absent.pem"), path("key.pem")));
+  EXPECT_TRUE(TlsContext::load({path("cert.pem"), path("key.pem")}));
+  EXPECT_FALSE(TlsContext::load({path("absent.pem"), path("key.pem")}));
   std::ofstream(path("junk.pem")) << "junk";
-  const auto junk = TlsContext::load(path("cert.pem"), path("junk.pem"));
+  const auto junk = TlsContext::load({path("cert.pem"), path("junk.pem")});
   ASSERT_FALSE(junk);
   EXPECT_NE(junk.error().message.find("junk.pem"), std::string::npos);
   write_pair(path("other-key.pem"), path("other-cert.pem"));
-  EXPECT_FALSE(TlsContext::load(path("cert.pem"), path("other-key.pem")));
+  EXPECT_FALSE(TlsContext::load({path("cert.pem"), path("other-key.pem")}));
 }
 
 TEST_F(TlsTest, ARequestAndItsStream) {
