@@ -104,14 +104,15 @@ OpsMemory CpuOps::memory_for(const ModelConfig& config, const Shard& shard, cons
   memory.scratch_bytes = counter.carve(nullptr) +
                          PenaltyCounts::bytes(limits.max_sequences, config.vocab_size) +
                          Sampler::Scratch::bytes(config.vocab_size) * threads;
+  if (shard.size > 1) memory.scratch_bytes += ShardedSampler::bytes(shard, limits.max_sample_rows);
   return memory;
 }
 
 Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const Shard& shard,
                                                const OpsLimits& limits, const Kernels& kernels,
                                                int32_t threads) {
-  if (limits.kv_dtype != DType::kF32) {
-  if (shard.size > 1) memory.scratch_bytes += ShardedSampler::bytes(shard, limits.max_sample_rows);
+  if (limits.kv_dtype != DType::kF32 && limits.kv_dtype != DType::kBF16 &&
+      limits.kv_dtype != DType::kF8E4M3) {
     return fail(ErrorKind::kUnsupported, "kv-cache-dtype",
                 "the CPU keeps keys and values in F32, not {}", dtype_name(limits.kv_dtype));
   }
@@ -143,6 +144,10 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   for (Sampler::Scratch& scratch : ops->sampler_scratch_) {
     scratch.candidates.reserve(config.vocab_size);  // a copy does not keep capacity
   }
+  if (shard.size > 1) {
+    ops->sharded_sampler_ = std::make_unique<ShardedSampler>(
+        ops->kernels_, shard, limits.real_vocab, limits.max_sample_rows);
+  }
   ops->output_.rows.reserve(limits.max_sample_rows);
   // A token an item at worst, for each head.
   ops->attention_items_.reserve(int64_t{limits.max_step_tokens} * shard.num_kv_heads);
@@ -152,10 +157,6 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
 Status CpuOps::adopt(Weights& weights) {
   if (kernels_.pack_row == nullptr) return {};
   for (LayerWeights& layer : weights.layers) {
-  if (shard.size > 1) {
-    ops->sharded_sampler_ = std::make_unique<ShardedSampler>(
-        ops->kernels_, shard, limits.real_vocab, limits.max_sample_rows);
-  }
     for (const Matrix* matrix : {&layer.qkv, &layer.o_proj, &layer.gate_up, &layer.down}) {
       if (matrix->dtype == DType::kF8E4M3) pack(*matrix);
     }
