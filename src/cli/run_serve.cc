@@ -20,6 +20,7 @@ RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& fi
   out.device = options.device;
   out.threads = options.threads;
   out.parallelism = {options.tensor_parallel, options.expert_parallel};
+  out.replicas = options.data_parallel;
   out.kv_cache_bytes = options.kv_cache_bytes;
   out.num_blocks = options.num_blocks;
   out.block_tokens = options.block_tokens;
@@ -35,7 +36,7 @@ void log_lines(const std::string& text) {
   for (std::string line; std::getline(lines, line);) log_info("{}", line);
 }
 
-Result<std::unique_ptr<Executor>> load_model(const ServeOptions& options, const ModelFiles& files) {
+Result<Executors> load_model(const ServeOptions& options, const ModelFiles& files) {
   const auto start = std::chrono::steady_clock::now();
   const int threads = options.threads > 0
                           ? options.threads
@@ -62,12 +63,12 @@ Result<std::unique_ptr<Executor>> load_model(const ServeOptions& options, const 
     log_info("weights: random ones of seed {}, made in {:.2f} s", options.seed, took.count());
   }
   log_lines(describe(runtime.plan));
-  const Capacity capacity = runtime.executor->capacity();
+  const Capacity capacity = runtime.executors[0]->capacity();
   log_info(
       "KV cache: {} tokens ({} blocks of {}), shared by up to {} sequences of at most {} tokens",
       int64_t{capacity.num_blocks} * capacity.block_tokens, capacity.num_blocks,
       capacity.block_tokens, capacity.max_sequences, capacity.max_model_tokens);
-  return std::move(runtime.executor);
+  return std::move(runtime.executors);
 }
 
 }  // namespace

@@ -129,7 +129,56 @@ void drain(const ServeOptions& options, Signals& signals, Server& server) {
   }
 }
 
-int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFactory& make_executor,
+// After a fault a rank may hang, and a client may not read its error: neither keeps the process.
+constexpr milliseconds kEndAfterFault{1500};
+
+void end_after_fault() {
+  std::thread([] {
+    std::this_thread::sleep_for(kEndAfterFault);
+    std::_Exit(kExitFailure);
+  }).detach();
+}
+
+// One engine a replica, each on a thread of its own. A fault of one ends the program, as it would
+// with one engine: whoever restarts it brings back all of them.
+class Engines {
+ public:
+  Engines(const EngineOptions& options, const Executors& executors, OutputSink& sink,
+          Signals& signals)
+      : ended_(executors.size()) {
+    for (const auto& executor : executors) {
+      engines_.push_back(std::make_unique<Engine>(options, *executor, sink));
+    }
+    for (size_t i = 0; i < engines_.size(); ++i) {
+      threads_.emplace_back([this, i, &signals] {
+        ended_[i] = engines_[i]->run();
+        signals.wake();
+      });
+    }
+  }
+
+  std::vector<Engine*> all() const {
+    std::vector<Engine*> all;
+    for (const auto& engine : engines_) all.push_back(engine.get());
+    return all;
+  }
+  void stop() {
+    for (const auto& engine : engines_) engine->stop();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  // The first fault; after stop().
+  Status outcome() const {
+    for (const Status& status : ended_) M2_TRY(status);
+    return {};
+  }
+
+ private:
+  std::vector<std::unique_ptr<Engine>> engines_;
+  std::vector<Status> ended_;
+  std::vector<std::thread> threads_;
+};
+
+int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFactory& make_executors,
         Signals& signals) {
   const auto report = [](const Error& error) {
     log_error("{}", error.message);
@@ -141,30 +190,27 @@ int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFact
   // The port first: a busy one is known before minutes of loading, and /health tells of loading.
   if (const Status started = (*server)->start(); !started) return report(started.error());
 
-  Result<std::unique_ptr<Executor>> executor;
-  run_interruptible(signals, [&] { executor = make_executor(options, files); });
-  if (!executor) return report(executor.error());
+  Result<Executors> executors;
+  run_interruptible(signals, [&] { executors = make_executors(options, files); });
+  if (!executors) return report(executors.error());
 
-  Engine engine(engine_options(options), **executor, (*server)->sink());
-  Status ended;
-  std::thread engine_thread([&] {
-    ended = engine.run();
-    signals.wake();
-  });
-  (*server)->serve({&engine});
+  Engines engines(engine_options(options), *executors, (*server)->sink(), signals);
+  (*server)->serve(engines.all());
   warn_if_open(options);
   log_info("ready: {} as {}", (*server)->address(), fmt::join(options.served_names, ", "));
 
   const bool asked = signals.wait() == Signals::Event::kStop;
+  if (!asked) end_after_fault();
   if (asked) drain(options, signals, **server);
-  engine.stop();
-  engine_thread.join();
-  // Before the engine's plans go: a rank may still be reading them.
-  executor->reset();
-  // What the engine said last still has to reach the clients.
+  // A step under way may take long: whoever asks once more does not wait for it.
+  signals.release();
+  engines.stop();
+  // Before the engines' plans go: a rank may still be reading them.
+  executors->clear();
+  // What the engines said last still has to reach the clients.
   (*server)->wait_idle(seconds(1));
   (*server)->stop();
-  if (!ended) {
+  if (const Status ended = engines.outcome(); !ended) {
     report(ended.error());
     std::_Exit(kExitFailure);  // a rank that hangs still reads the engine's plans: nothing is freed
   }
@@ -175,7 +221,7 @@ int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFact
 
 }  // namespace
 
-int serve(Arguments arguments, const ExecutorFactory& make_executor) {
+int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   auto flags = parse_serve_flags(arguments);
   if (flags && flags->help) {
     fmt::print("{}", command_help(serve_command(), flags->help_topic));
@@ -202,7 +248,7 @@ int serve(Arguments arguments, const ExecutorFactory& make_executor) {
            describe(files->config));
   log_info("tokenizer and template read in {:.2f} s", seconds_since(start));
   log_info("{}", describe_sampling(*options, *files));
-  return run(*options, *files, make_executor, signals);
+  return run(*options, *files, make_executors, signals);
 }
 
 }  // namespace m2::cli

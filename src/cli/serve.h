@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/commands.h"
@@ -12,11 +13,13 @@
 
 namespace m2::cli {
 
-// Makes what the engine runs on. `m2` loads the model; m2-echo (tests/e2e) has none.
-using ExecutorFactory =
-    std::function<Result<std::unique_ptr<Executor>>(const ServeOptions&, const ModelFiles&)>;
+// One a replica of the model (--data-parallel-size), all with the same capacity.
+using Executors = std::vector<std::unique_ptr<Executor>>;
+
+// Makes what the engines run on. `m2` loads the model; m2-echo (tests/e2e) has none.
+using ExecutorFactory = std::function<Result<Executors>(const ServeOptions&, const ModelFiles&)>;
 
 // Serves until a signal or a fault; returns the exit status.
-int serve(Arguments arguments, const ExecutorFactory& make_executor);
+int serve(Arguments arguments, const ExecutorFactory& make_executors);
 
 }  // namespace m2::cli

@@ -59,7 +59,9 @@ std::vector<Flag> engine_flags() {
   return {
       used(kParallel, "device", kText, "auto or cpu"),
       used(kParallel, "threads", kInt, "worker threads of the CPU backend (one a core)"),
-      used(kParallel, "tensor-parallel-size", kInt, "ranks (1)"),
+      used(kParallel, "tensor-parallel-size", kInt, "ranks that share the model: 1, 2, 4 or 8 (1)"),
+      used(kParallel, "data-parallel-size", kInt,
+           "whole replicas of the model, of that many ranks (1)"),
       used(kParallel, "enable-expert-parallel", kSwitch, "place whole experts on ranks"),
 
       used(kMemory, "gpu-memory-utilization", kFloat, "share of GPU memory to use; none on a CPU"),

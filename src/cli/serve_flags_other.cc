@@ -285,14 +285,15 @@ void add_refused(Table& table) {
                  {"enable-dbo", kSwitch},
                  {"fault-tolerance-config", kJson},
                  {"enable-fault-tolerance", kSwitch}});
-  table.refused("replicas are processes behind a gateway: start one m2 for each",
-                {{"data-parallel-size", kInt, "1"},
-                 {"data-parallel-rank", kInt},
-                 {"data-parallel-start-rank", kInt},
-                 {"data-parallel-size-local", kInt, "1"},
-                 {"data-parallel-hybrid-lb", kSwitch},
-                 {"data-parallel-external-lb", kSwitch},
-                 {"data-parallel-multi-port-external-lb", kSwitch}});
+  table.refused(
+      "replicas over several machines are processes behind a gateway: start one m2 for "
+      "each; --data-parallel-size makes replicas in one process",
+      {{"data-parallel-rank", kInt},
+       {"data-parallel-start-rank", kInt},
+       {"data-parallel-size-local", kInt, "1"},
+       {"data-parallel-hybrid-lb", kSwitch},
+       {"data-parallel-external-lb", kSwitch},
+       {"data-parallel-multi-port-external-lb", kSwitch}});
   table.refused("serving across several nodes is not implemented",
                 {{"nnodes", kInt, "1"}, {"node-rank", kInt, "0"}, {"headless", kSwitch}});
   table.refused("choose devices with CUDA_VISIBLE_DEVICES", {{"device-ids", kList}});

@@ -45,6 +45,7 @@ Status read_engine(const ParsedFlags& flags, ServeOptions& out) {
   if (reader.choice("device", {"auto", "cpu", "cuda"}) >= 0) reader.text("device", out.device);
   reader.integer("threads", out.threads, 1, 1024);
   reader.integer("tensor-parallel-size", out.tensor_parallel, 1, 1024);
+  reader.integer("data-parallel-size", out.data_parallel, 1, 1024);
   reader.flag("enable-expert-parallel", out.expert_parallel);
   reader.number("gpu-memory-utilization", out.gpu_memory_utilization, 0.01, 1);
   reader.integer("kv-cache-memory-bytes", out.kv_cache_bytes, 1 << 10, int64_t{1} << 50);

@@ -33,7 +33,7 @@ struct ServeOptions {
   // Device and engine
   std::string device = "auto";
   int32_t threads = 0;  // 0: one a core
-  int32_t tensor_parallel = 1;
+  int32_t tensor_parallel = 1, data_parallel = 1;
   bool expert_parallel = false;
   double gpu_memory_utilization = 0.92;
   int64_t kv_cache_bytes = 0;  // 0: the default share

@@ -39,6 +39,16 @@ std::optional<Signals::Event> Signals::wait_for(std::chrono::milliseconds limit)
   return signal == kWakeSignal ? Event::kWake : Event::kStop;
 }
 
+void Signals::release() {
+  sigset_t stops;
+  sigemptyset(&stops);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    std::signal(signal, SIG_DFL);
+    sigaddset(&stops, signal);
+  }
+  pthread_sigmask(SIG_UNBLOCK, &stops, nullptr);
+}
+
 void Signals::wake() { pthread_kill(main_, kWakeSignal); }
 
 }  // namespace m2::cli

@@ -20,6 +20,9 @@ class Signals {
   std::optional<Event> wait_for(std::chrono::milliseconds);  // nullopt: the time is over
   void wake();                                               // from any thread
 
+  // From now on SIGINT and SIGTERM end the process at once: for work that nobody can interrupt.
+  void release();
+
  private:
   pthread_t main_;
 };

@@ -8,15 +8,18 @@
 namespace m2 {
 namespace {
 
-std::vector<std::unique_ptr<Communicator>> make_communicators(int32_t ranks) {
-  if (ranks > 1) return LocalCommunicator::make(ranks);
+std::vector<std::unique_ptr<Communicator>> make_communicators(int32_t ranks, bool spin) {
+  if (ranks > 1) return LocalCommunicator::make(ranks, spin);
   std::vector<std::unique_ptr<Communicator>> alone;
   alone.push_back(std::make_unique<SelfCommunicator>());
   return alone;
 }
 
-Status fill(RankParts& parts, const ModelConfig& config, const Shard& shard,
-            const OpsLimits& limits, const LoadWeights& load, Backend& backend) {
+}  // namespace
+
+Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
+                            const LoadWeights& load, Backend& backend) {
+  RankParts parts;
   const size_t bytes = weights_bytes(config, shard);
   parts.memory = HostMemory(bytes);
   if (parts.memory.data() == nullptr) {
@@ -25,21 +28,21 @@ Status fill(RankParts& parts, const ModelConfig& config, const Shard& shard,
   M2_TRY(load(config, shard, parts.memory));
   parts.weights = weights_at(config, shard, parts.memory.data());
   M2_ASSIGN(parts.ops, backend.make_ops(config, shard, limits));
-  return parts.ops->adopt(parts.weights);
+  M2_TRY(parts.ops->adopt(parts.weights));
+  return parts;
 }
-
-}  // namespace
 
 Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
                                           const OpsLimits& limits, const LoadWeights& load,
                                           Backend& backend) {
   const int32_t ranks = parallelism.tensor_parallel;
-  auto communicators = make_communicators(ranks);
-  std::vector<RankParts> all(ranks);
+  auto communicators = make_communicators(ranks, backend.may_spin());
+  std::vector<RankParts> all;
   for (int32_t rank = 0; rank < ranks; ++rank) {
     M2_ASSIGN(const Shard shard, make_shard(config, parallelism, rank));
-    M2_TRY(fill(all[rank], config, shard, limits, load, backend));
-    all[rank].communicator = std::move(communicators[rank]);
+    M2_ASSIGN(RankParts parts, make_rank(config, shard, limits, load, backend));
+    parts.communicator = std::move(communicators[rank]);
+    all.push_back(std::move(parts));
   }
   return all;
 }

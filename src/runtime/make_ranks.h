@@ -1,5 +1,7 @@
 // The ranks of one model on this machine: each with its slice of the weights, its ops and its end
 // of the communicator.
+//
+// Thread-safety: pure functions; the backend must allow it.
 #pragma once
 
 #include <vector>
@@ -16,6 +18,10 @@ namespace m2 {
 Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
                                           const OpsLimits& limits, const LoadWeights& load,
                                           Backend& backend);
+
+// One rank's memory, weights and ops. Its communicator is left to the caller.
+Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
+                            const LoadWeights& load, Backend& backend);
 
 // The engine's view of the limits.
 Capacity capacity_of(const ModelConfig& config, const OpsLimits& limits);

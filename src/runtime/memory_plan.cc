@@ -12,7 +12,8 @@ namespace m2 {
 namespace {
 
 // Without --kv-cache-memory-bytes the KV cache takes at most half of what is free, and no more than
-// the larger of these: a small model on a large machine shall not fill it.
+// the larger of these, over all ranks: a small model on a large machine shall not fill it, however
+// many ranks it is cut into.
 constexpr size_t kDefaultKvBytes = size_t{2} << 30;
 constexpr size_t kDefaultKvTokens = 16384;
 // Sample rows beyond one a sequence let prompt_logprobs take more than one position a step.
@@ -23,6 +24,13 @@ constexpr int32_t kMaxStepTokens = 65536;
 constexpr int32_t kMaxBlockTokens = 256;
 
 std::string gib(size_t bytes) { return fmt::format("{:.2f} GiB", bytes / 1073741824.0); }
+
+// "2 replicas of 4 ranks: ", the first factor of the arithmetic.
+std::string replicas_text(const MemoryPlan& plan) {
+  if (plan.replicas == 1) return "";
+  return fmt::format("{} replicas of {} rank{}: ", plan.replicas, plan.ranks,
+                     plan.ranks == 1 ? "" : "s");
+}
 
 Status check_options(const ModelConfig& config, const RuntimeOptions& o) {
   if (o.max_sequences < 1 || o.max_sequences > kMaxSequences) {
@@ -54,8 +62,11 @@ Status check_options(const ModelConfig& config, const RuntimeOptions& o) {
   return {};
 }
 
-size_t default_kv_bytes(size_t free_bytes, size_t bytes_a_token) {
-  return std::min(free_bytes / 2, std::max(kDefaultKvBytes, kDefaultKvTokens * bytes_a_token));
+// Of one rank; `left` is a rank's share of what is free.
+size_t default_kv_bytes(size_t left, const MemoryPlan& plan) {
+  const size_t ranks = plan.all_ranks();
+  return std::min(left / 2,
+                  std::max(kDefaultKvBytes / ranks, kDefaultKvTokens * plan.kv_bytes_a_token));
 }
 
 int64_t blocks_for(int64_t tokens, int32_t block_tokens) {
@@ -67,7 +78,7 @@ Status plan_blocks(const RuntimeOptions& options, size_t left, MemoryPlan& plan)
   OpsLimits& limits = plan.limits;
   const size_t block_bytes = plan.kv_bytes_a_token * limits.block_tokens;
   const size_t wanted = options.kv_cache_bytes > 0 ? static_cast<size_t>(options.kv_cache_bytes)
-                                                   : default_kv_bytes(left, plan.kv_bytes_a_token);
+                                                   : default_kv_bytes(left, plan);
   int64_t blocks = options.num_blocks > 0 ? options.num_blocks : wanted / block_bytes;
   // More than every sequence at its longest is never used.
   const int64_t a_sequence = blocks_for(limits.max_model_tokens, limits.block_tokens);
@@ -99,6 +110,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
   M2_TRY(check_options(config, options));
   MemoryPlan plan;
   plan.ranks = shard.size;
+  plan.replicas = options.replicas;
   plan.free_bytes = backend.free_bytes();
   plan.weights_bytes = weights_bytes(config, shard);
   OpsLimits& limits = plan.limits;
@@ -108,40 +120,48 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
   limits.max_model_tokens =
       options.max_model_tokens > 0 ? options.max_model_tokens : config.max_position_embeddings;
   limits.block_tokens = options.block_tokens;
+  limits.kv_dtype = options.kv_dtype.value_or(DType::kF32);
   limits.real_vocab = options.real_vocab > 0 ? options.real_vocab : config.vocab_size;
 
   limits.num_blocks = 1;
   const OpsMemory one_block = backend.memory_for(config, shard, limits);
   plan.kv_bytes_a_token = one_block.kv_bytes / limits.block_tokens;
   plan.scratch_bytes = one_block.scratch_bytes;
-  const size_t fixed = (plan.weights_bytes + plan.scratch_bytes) * plan.ranks;
+  const size_t ranks = plan.all_ranks();
+  const size_t fixed = (plan.weights_bytes + plan.scratch_bytes) * ranks;
+  const char* field = plan.replicas > 1 ? "data-parallel-size" : "";
   if (fixed >= plan.free_bytes) {
-    return fail(ErrorKind::kUnavailable, "",
-                "the weights need {} and the working memory {}, but only {} are free",
-                gib(plan.weights_bytes * plan.ranks), gib(plan.scratch_bytes * plan.ranks),
-                gib(plan.free_bytes));
+    return fail(ErrorKind::kUnavailable, field,
+                "{}the weights need {} and the working memory {}, but only {} are free",
+                replicas_text(plan), gib(plan.weights_bytes * ranks),
+                gib(plan.scratch_bytes * ranks), gib(plan.free_bytes));
   }
-  M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / plan.ranks, plan));
+  M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / ranks, plan));
   plan.kv_bytes = plan.kv_bytes_a_token * limits.block_tokens * limits.num_blocks;
-  if (fixed + plan.kv_bytes * plan.ranks > plan.free_bytes) {
+  if (fixed + plan.kv_bytes * ranks > plan.free_bytes) {
     return fail(ErrorKind::kUnavailable, "kv-cache-memory-bytes",
-                "weights {} + working memory {} + KV cache {} are more than the {} that are free",
-                gib(plan.weights_bytes * plan.ranks), gib(plan.scratch_bytes * plan.ranks),
-                gib(plan.kv_bytes * plan.ranks), gib(plan.free_bytes));
+                "{}weights {} + working memory {} + KV cache {} are more than the {} that are free",
+                replicas_text(plan), gib(plan.weights_bytes * ranks),
+                gib(plan.scratch_bytes * ranks), gib(plan.kv_bytes * ranks), gib(plan.free_bytes));
   }
   return plan;
 }
 
 std::string describe(const MemoryPlan& plan) {
-  const size_t ranks = plan.ranks;
+  const size_t ranks = plan.all_ranks();
   const size_t used = (plan.weights_bytes + plan.kv_bytes + plan.scratch_bytes) * ranks;
   std::string text = fmt::format(
       "memory: weights {}, KV cache {} ({} blocks of {} = {} tokens, {} bytes each), working "
-      "memory "
-      "{}, left {}",
+      "memory {}, left {}",
       gib(plan.weights_bytes * ranks), gib(plan.kv_bytes * ranks), plan.limits.num_blocks,
-      plan.limits.block_tokens, plan.kv_tokens(), plan.kv_bytes_a_token * ranks,
+      plan.limits.block_tokens, plan.kv_tokens(), plan.kv_bytes_a_token * plan.ranks,
       gib(plan.scratch_bytes * ranks), gib(plan.free_bytes - std::min(used, plan.free_bytes)));
+  if (ranks > 1) {
+    text += fmt::format(
+        "\n{} replica{} of {} rank{}; a rank has weights {}, KV cache {}, working memory {}",
+        plan.replicas, plan.replicas == 1 ? "" : "s", plan.ranks, plan.ranks == 1 ? "" : "s",
+        gib(plan.weights_bytes), gib(plan.kv_bytes), gib(plan.scratch_bytes));
+  }
   if (plan.length_shrunk) {
     text += fmt::format(
         "\nthe longest sequence is {} tokens, what the KV cache holds; --kv-cache-memory-bytes or "

@@ -19,7 +19,8 @@ struct RuntimeOptions;
 // Bytes of one rank.
 struct MemoryPlan {
   OpsLimits limits;
-  int32_t ranks = 1;
+  int32_t ranks = 1;     // of a replica
+  int32_t replicas = 1;  // of the model
   size_t weights_bytes = 0;
   size_t kv_bytes_a_token = 0;
   size_t kv_bytes = 0;
@@ -27,6 +28,8 @@ struct MemoryPlan {
   size_t free_bytes = 0;       // of the device, before anything was taken
   bool length_shrunk = false;  // max_model_tokens is less than the model's because of the KV cache
 
+  int32_t all_ranks() const { return ranks * replicas; }
+  // Of one replica: its ranks hold different heads of the same tokens.
   int64_t kv_tokens() const { return int64_t{limits.num_blocks} * limits.block_tokens; }
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/rank.h"
 
+#include <exception>
 #include <utility>
 
 namespace m2 {
@@ -31,8 +32,13 @@ void Rank::run() {
     const Command command = commands_.front();
     commands_.pop();
     lock.unlock();
-    execute(command);
+    try {
+      execute(command);
+    } catch (const std::exception& error) {  // a library's: the rank dies, the process must hear it
+      fault({ErrorKind::kInternal, fmt::format("died: {}", error.what()), ""}, true);
+    }
     lock.lock();
+    if (!status_) break;
   }
   ended_ = true;
   changed_.notify_all();
@@ -44,19 +50,28 @@ void Rank::execute(const Command& command) {
     return;
   }
   forward_.sample(inputs_.requests(*command.sample));
-  Status status = parts_.ops->collect(output_);
-  if (status) status = parts_.communicator->status();
-  // Peers that wait for this rank would wait for ever.
-  if (!status) parts_.communicator->abort();
-  publish(command.sample->step, status, output_);
-}
-
-void Rank::publish(uint64_t step, const Status& status, SampleOutput& output) {
+  if (Status status = parts_.ops->collect(output_); !status) {
+    return fault(std::move(status.error()), true);
+  }
+  if (Status status = parts_.communicator->status(); !status) {
+    return fault(std::move(status.error()), false);
+  }
   {
     std::lock_guard lock(mutex_);
-    if (!status && status_) status_ = status;
-    if (status) take_output(step, output, results_.push());
+    take_output(command.sample->step, output_, results_.push());
   }
+  changed_.notify_all();
+}
+
+void Rank::fault(Error error, bool own) {
+  {
+    std::lock_guard lock(mutex_);
+    status_ = tl::unexpected(std::move(error));
+    own_fault_ = own;
+  }
+  // Peers that wait for this rank would wait for ever. Only now: what they then find is not the
+  // cause, and whoever hears of it from them looks here.
+  parts_.communicator->abort();
   changed_.notify_all();
 }
 
@@ -81,13 +96,15 @@ void Rank::stop() {
   changed_.notify_all();
 }
 
-bool Rank::join(Deadline deadline) {
-  {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait_until(lock, deadline, [&] { return ended_; })) return false;
-  }
-  thread_.join();
-  return true;
+bool Rank::wait_end(Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [&] { return ended_; });
+}
+
+std::optional<Error> Rank::own_fault() {
+  std::lock_guard lock(mutex_);
+  if (status_ || !own_fault_) return std::nullopt;
+  return status_.error();
 }
 
 }  // namespace m2

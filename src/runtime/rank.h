@@ -1,12 +1,13 @@
 // One rank: a thread that owns a device's ops, a slice of the weights and a communicator, and runs
 // the plans that it is handed, in order.
 //
-// Thread-safety: push, take, stop and join from the engine thread.
+// Thread-safety: push, take, stop, wait_end and own_fault from the engine thread.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "engine/executor.h"
@@ -41,7 +42,9 @@ class Rank {
   // Frees a rank that waits for a peer; it then ends.
   void stop();
   // False when the thread has not ended by then: the rank hangs.
-  bool join(Deadline deadline);
+  bool wait_end(Deadline deadline);
+  // After its end: what went wrong on this very rank, not what it heard of a peer's fault.
+  std::optional<Error> own_fault();
 
  private:
   struct Command {
@@ -51,7 +54,7 @@ class Rank {
   void push(Command command);
   void run();
   void execute(const Command& command);
-  void publish(uint64_t step, const Status& status, SampleOutput& output);
+  void fault(Error error, bool own);
 
   RankParts parts_;
   StepInputs inputs_;
@@ -63,6 +66,7 @@ class Rank {
   Ring<Command, 16> commands_;   // the engine has two steps under way
   Ring<StepResult, 8> results_;  // their memory is used again
   Status status_;
+  bool own_fault_ = false;
   bool stopping_ = false, ended_ = false;
   std::thread thread_;  // last: starts when the rest is there
 };

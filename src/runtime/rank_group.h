@@ -24,6 +24,9 @@ class RankGroup final : public Executor {
   Status wait(Deadline deadline, StepResult& result) override;
 
  private:
+  Status take_all(Deadline deadline, StepResult& result);
+  Status explain(Error error);
+
   const Capacity capacity_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   StepResult other_;  // what ranks but the first say: the same

@@ -1,12 +1,15 @@
-// Makes the Executor that the engine drives: chooses the device, plans memory, loads weights,
-// starts the ranks. The whole of the runtime that the command line sees.
+// Makes the Executors that the engines drive, one a replica of the model: chooses the device, plans
+// memory, loads weights, starts the ranks. The whole of the runtime that the command line sees.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "engine/executor.h"
 #include "model/config.h"
@@ -20,13 +23,15 @@ struct RuntimeOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   Parallelism parallelism;
+  int32_t replicas = 1;  // --data-parallel-size: whole models beside each other
 
-  int64_t kv_cache_bytes = 0;      // --kv-cache-memory-bytes; 0: a share of what is free
+  int64_t kv_cache_bytes = 0;      // --kv-cache-memory-bytes, of a rank; 0: a share of what is free
   int32_t num_blocks = 0;          // --num-gpu-blocks-override; 0: as many as kv_cache_bytes holds
   int32_t block_tokens = 16;       // --block-size
   int32_t max_model_tokens = 0;    // --max-model-len; 0: the model's, or what the KV cache holds
   int32_t max_sequences = 256;     // --max-num-seqs
   int32_t max_step_tokens = 2048;  // --max-num-batched-tokens
+  std::optional<DType> kv_dtype;   // --kv-cache-dtype; none: as the backend computes
   int32_t real_vocab = 0;  // ids from here up belong to no token and are never drawn; 0: none
 };
 
@@ -35,7 +40,7 @@ struct RuntimeOptions {
 using LoadWeights = std::function<Status(const ModelConfig&, const Shard&, HostMemory&)>;
 
 struct Runtime {
-  std::unique_ptr<Executor> executor;
+  std::vector<std::unique_ptr<Executor>> executors;  // one a replica
   MemoryPlan plan;     // runtime/memory_plan.h; describe(plan) prints it
   std::string device;  // one line for the log: what was chosen and why
 };

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <optional>
 #include <utility>
+
+#include "server/reply_writer.h"
 
 namespace m2 {
 namespace {
@@ -32,19 +33,6 @@ Bounds one_two_five(double most) {
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
-const char* reason_name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kError:
-      return "error";
-    default:
-      return "abort";
-  }
-}
-
 // One engine's counters, copied to the registry when somebody looks.
 struct EngineNumbers {
   const Engine* engine;
@@ -67,6 +55,26 @@ struct EngineNumbers {
   }
 };
 
+// What the server itself measures of the requests of one engine.
+struct RequestNumbers {
+  Counter stop, length, abort, error;
+  Histogram ttft, itl, old_itl, tpot, e2e, decode, prompt_tokens, generation_tokens,
+      max_generation_tokens, params_n, params_max_tokens;
+
+  Counter& ended(FinishReason reason) {
+    switch (reason) {
+      case FinishReason::kStop:
+        return stop;
+      case FinishReason::kLength:
+        return length;
+      case FinishReason::kError:
+        return error;
+      default:
+        return abort;
+    }
+  }
+};
+
 struct Totals {
   int64_t running = 0, waiting = 0, prompt = 0, generation = 0, queries = 0, hits = 0, used = 0,
           blocks = 0;
@@ -75,36 +83,26 @@ struct Totals {
 }  // namespace
 
 struct ServerMetrics::Impl {
-  explicit Impl(std::string name) : labels{{"model_name", std::move(name)}, {"engine", "0"}} {}
+  explicit Impl(std::string name) : model_name(std::move(name)) {}
 
-  Counter success(FinishReason reason) {
-    MetricLabels all = labels;
-    all["finished_reason"] = reason_name(reason);
-    return metrics.counter("vllm:request_success_total", "Requests that ended, by reason", all);
-  }
-  Histogram histogram(const char* name, const char* help, const Bounds& bounds) {
-    return metrics.histogram(name, help, labels, bounds);
+  MetricLabels labels_of(size_t engine) const {
+    return {{"model_name", model_name}, {"engine", std::to_string(engine)}};
   }
   EngineNumbers numbers(const Engine& engine, size_t index);
-  void make_histograms(double most_tokens);
+  RequestNumbers request_numbers(size_t index, double most_tokens);
   Totals totals() const;
 
-  MetricLabels labels;
+  const std::string model_name;
   Metrics metrics;
   std::mutex mutex;  // of update() and the log line's memory
   std::vector<EngineNumbers> engines;
-  Counter stop = success(FinishReason::kStop), length = success(FinishReason::kLength),
-          abort = success(FinishReason::kAbort), error = success(FinishReason::kError);
-  // Made when the longest context is known.
-  std::optional<Histogram> ttft, itl, old_itl, tpot, e2e, decode, prompt_tokens, generation_tokens,
-      params_n, params_max_tokens, max_generation_tokens;
+  std::vector<RequestNumbers> requests;  // of each engine
   Totals last;
   Clock::time_point last_time = Clock::now();
 };
 
 EngineNumbers ServerMetrics::Impl::numbers(const Engine& engine, size_t index) {
-  MetricLabels own = labels;
-  own["engine"] = std::to_string(index);
+  const MetricLabels own = labels_of(index);
   const auto gauge = [&](const char* name, const char* help) {
     return metrics.gauge(name, help, own);
   };
@@ -127,24 +125,40 @@ EngineNumbers ServerMetrics::Impl::numbers(const Engine& engine, size_t index) {
           counter("vllm:num_preemptions_total", "Sequences put back to wait")};
 }
 
-void ServerMetrics::Impl::make_histograms(double most_tokens) {
+RequestNumbers ServerMetrics::Impl::request_numbers(size_t index, double most_tokens) {
+  const MetricLabels own = labels_of(index);
   const Bounds sizes = one_two_five(most_tokens);
-  ttft = histogram("vllm:time_to_first_token_seconds", "Time to the first token", kFirstToken);
-  itl = histogram("vllm:inter_token_latency_seconds", "Time between tokens", kNextToken);
-  old_itl = histogram("vllm:time_per_output_token_seconds", "Time between tokens (older name)",
-                      kNextToken);
-  tpot = histogram("vllm:request_time_per_output_token_seconds",
-                   "A request's mean time a token after the first", kNextToken);
-  e2e = histogram("vllm:e2e_request_latency_seconds", "Time of a request", kRequestTime);
-  decode = histogram("vllm:request_decode_time_seconds", "Time from the first token to the last",
-                     kRequestTime);
-  prompt_tokens = histogram("vllm:request_prompt_tokens", "Prompt tokens of a request", sizes);
-  generation_tokens =
-      histogram("vllm:request_generation_tokens", "Tokens generated for a request", sizes);
-  max_generation_tokens = histogram("vllm:request_max_num_generation_tokens",
-                                    "Most tokens generated for a choice", sizes);
-  params_n = histogram("vllm:request_params_n", "Choices asked for", {1, 2, 5, 10, 20});
-  params_max_tokens = histogram("vllm:request_params_max_tokens", "max_tokens asked for", sizes);
+  const auto histogram = [&](const char* name, const char* help, const Bounds& bounds) {
+    return metrics.histogram(name, help, own, bounds);
+  };
+  const auto ended = [&](FinishReason reason) {
+    MetricLabels all = own;
+    all["finished_reason"] = finish_name(reason);
+    return metrics.counter("vllm:request_success_total", "Requests that ended, by reason", all);
+  };
+  return {
+      .stop = ended(FinishReason::kStop),
+      .length = ended(FinishReason::kLength),
+      .abort = ended(FinishReason::kAbort),
+      .error = ended(FinishReason::kError),
+      .ttft = histogram("vllm:time_to_first_token_seconds", "Time to the first token", kFirstToken),
+      .itl = histogram("vllm:inter_token_latency_seconds", "Time between tokens", kNextToken),
+      .old_itl = histogram("vllm:time_per_output_token_seconds", "Time between tokens (older name)",
+                           kNextToken),
+      .tpot = histogram("vllm:request_time_per_output_token_seconds",
+                        "A request's mean time a token after the first", kNextToken),
+      .e2e = histogram("vllm:e2e_request_latency_seconds", "Time of a request", kRequestTime),
+      .decode = histogram("vllm:request_decode_time_seconds",
+                          "Time from the first token to the last", kRequestTime),
+      .prompt_tokens = histogram("vllm:request_prompt_tokens", "Prompt tokens of a request", sizes),
+      .generation_tokens =
+          histogram("vllm:request_generation_tokens", "Tokens generated for a request", sizes),
+      .max_generation_tokens = histogram("vllm:request_max_num_generation_tokens",
+                                         "Most tokens generated for a choice", sizes),
+      .params_n = histogram("vllm:request_params_n", "Choices asked for", {1, 2, 5, 10, 20}),
+      .params_max_tokens =
+          histogram("vllm:request_params_max_tokens", "max_tokens asked for", sizes),
+  };
 }
 
 Totals ServerMetrics::Impl::totals() const {
@@ -169,40 +183,40 @@ ServerMetrics::~ServerMetrics() = default;
 
 void ServerMetrics::set_engines(std::vector<const Engine*> engines) {
   std::lock_guard lock(impl_->mutex);
-  impl_->make_histograms(engines.at(0)->capacity().max_model_tokens);
   for (size_t i = 0; i < engines.size(); ++i) {
     impl_->engines.push_back(impl_->numbers(*engines[i], i));
+    impl_->requests.push_back(impl_->request_numbers(i, engines[i]->capacity().max_model_tokens));
   }
 }
 
-void ServerMetrics::first_token(double seconds) { impl_->ttft->observe(seconds); }
+void ServerMetrics::first_token(int32_t engine, double seconds) {
+  impl_->requests[engine].ttft.observe(seconds);
+}
 
-void ServerMetrics::next_tokens(double seconds, int32_t tokens) {
+void ServerMetrics::next_tokens(int32_t engine, double seconds, int32_t tokens) {
+  RequestNumbers& numbers = impl_->requests[engine];
   for (int32_t i = 0; i < tokens; ++i) {
-    impl_->itl->observe(seconds / tokens);
-    impl_->old_itl->observe(seconds / tokens);
+    numbers.itl.observe(seconds / tokens);
+    numbers.old_itl.observe(seconds / tokens);
   }
 }
 
-void ServerMetrics::request_started(int32_t n, int32_t max_tokens) {
-  impl_->params_n->observe(n);
-  impl_->params_max_tokens->observe(max_tokens);
+void ServerMetrics::request_started(int32_t engine, int32_t n, int32_t max_tokens) {
+  impl_->requests[engine].params_n.observe(n);
+  impl_->requests[engine].params_max_tokens.observe(max_tokens);
 }
 
-void ServerMetrics::choice_ended(FinishReason reason, const ChoiceTimes& times) {
-  Counter& ended = reason == FinishReason::kStop     ? impl_->stop
-                   : reason == FinishReason::kLength ? impl_->length
-                   : reason == FinishReason::kError  ? impl_->error
-                                                     : impl_->abort;
-  ended.add();
-  impl_->e2e->observe(seconds(times.end - times.arrival));
-  if (times.first_choice) impl_->prompt_tokens->observe(times.prompt_tokens);
-  impl_->generation_tokens->observe(times.completion_tokens);
-  impl_->max_generation_tokens->observe(times.completion_tokens);
+void ServerMetrics::choice_ended(int32_t engine, FinishReason reason, const ChoiceTimes& times) {
+  RequestNumbers& numbers = impl_->requests[engine];
+  numbers.ended(reason).add();
+  numbers.e2e.observe(seconds(times.end - times.arrival));
+  if (times.first_choice) numbers.prompt_tokens.observe(times.prompt_tokens);
+  numbers.generation_tokens.observe(times.completion_tokens);
+  numbers.max_generation_tokens.observe(times.completion_tokens);
   if (times.completion_tokens < 1) return;
   const double decode = seconds(times.last_token - times.first_token);
-  impl_->decode->observe(decode);
-  if (times.completion_tokens > 1) impl_->tpot->observe(decode / (times.completion_tokens - 1));
+  numbers.decode.observe(decode);
+  if (times.completion_tokens > 1) numbers.tpot.observe(decode / (times.completion_tokens - 1));
 }
 
 std::string ServerMetrics::render() {

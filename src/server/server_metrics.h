@@ -28,10 +28,11 @@ class ServerMetrics {
     int32_t prompt_tokens = 0, completion_tokens = 0;
     bool first_choice = false;  // of its prompt: what counts once a prompt counts with it
   };
-  void first_token(double seconds_since_arrival);
-  void next_tokens(double seconds_since_last, int32_t tokens);
-  void choice_ended(FinishReason reason, const ChoiceTimes& times);
-  void request_started(int32_t n, int32_t max_tokens);
+  // `engine`: the index of the replica, the label of what is counted.
+  void first_token(int32_t engine, double seconds_since_arrival);
+  void next_tokens(int32_t engine, double seconds_since_last, int32_t tokens);
+  void choice_ended(int32_t engine, FinishReason reason, const ChoiceTimes& times);
+  void request_started(int32_t engine, int32_t n, int32_t max_tokens);
 
   std::string render();
 

@@ -11,8 +11,7 @@
 namespace m2 {
 namespace {
 
-Result<std::unique_ptr<Executor>> make_echo(const cli::ServeOptions& options,
-                                            const cli::ModelFiles& files) {
+Result<cli::Executors> make_echo(const cli::ServeOptions& options, const cli::ModelFiles& files) {
   if (files.eos_token_ids.empty()) {
     return invalid("eos_token_id", "m2-echo needs a model that names its end token");
   }
@@ -32,7 +31,12 @@ Result<std::unique_ptr<Executor>> make_echo(const cli::ServeOptions& options,
       or_default(files.max_model_tokens, files.config.max_position_embeddings), pool_tokens));
   capacity.vocab_size = files.config.vocab_size;
   log_info("KV cache: {} tokens, of token ids alone: this server echoes", pool_tokens);
-  return std::make_unique<EchoExecutor>(capacity, *files.tokenizer, files.eos_token_ids[0]);
+  cli::Executors replicas;
+  for (int32_t i = 0; i < options.data_parallel; ++i) {
+    replicas.push_back(
+        std::make_unique<EchoExecutor>(capacity, *files.tokenizer, files.eos_token_ids[0]));
+  }
+  return replicas;
 }
 
 }  // namespace

@@ -65,11 +65,6 @@ def test_a_checkpoint_without_its_weights(tmp_path, need_pocket):
     assert done.returncode == 1 and "safetensors" in done.stderr
 
 
-def test_tensor_parallel_on_a_cpu_is_refused_with_the_reason(need_pocket):
-    done = run("serve", POCKET, "-tp", "4", "--device", "cpu", "--port", free_port())
-    assert done.returncode == 1 and "tensor" in done.stderr.lower()
-
-
 def test_a_busy_port_is_one_clear_line(need_pocket):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

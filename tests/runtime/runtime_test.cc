@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <stdexcept>
+#include <thread>
 
 #include "backend/backend.h"
 #include "loader/dummy.h"
-#include "parallel/self_communicator.h"
+#include "parallel/local_communicator.h"
 #include "runtime/rank_group.h"
 
 namespace m2 {
@@ -111,7 +114,7 @@ TEST(Runtime, OneStepAheadEqualsTheWholePrompt) {
   auto runtime = make_runtime(small_config(), small_options(), fill);
   ASSERT_TRUE(runtime) << runtime.error().message;
   const std::vector<TokenId> prompt{5, 100, 7, 33, 199};
-  Driver driver(*runtime->executor);
+  Driver driver(*runtime->executors[0]);
   const std::vector<TokenId> reply = driver.generate(prompt, 20);
   ASSERT_EQ(reply.size(), 20u);
   EXPECT_EQ(driver.generate(prompt, 20), reply);
@@ -125,7 +128,7 @@ TEST(Runtime, CapacityFollowsTheOptions) {
   RuntimeOptions options = small_options();
   auto runtime = make_runtime(small_config(), options, fill);
   ASSERT_TRUE(runtime) << runtime.error().message;
-  const Capacity capacity = runtime->executor->capacity();
+  const Capacity capacity = runtime->executors[0]->capacity();
   EXPECT_EQ(capacity.num_blocks, 64);
   EXPECT_EQ(capacity.block_tokens, 16);
   EXPECT_EQ(capacity.max_model_tokens, 256);
@@ -179,6 +182,34 @@ TEST_F(Plan, NeverMoreBlocksThanAllSequencesUse) {
   EXPECT_EQ(made->kv_tokens(), 2 * 512);
 }
 
+// The cache's default size is that of the model, not of a rank.
+TEST_F(Plan, RanksShareTheDefaultCache) {
+  RuntimeOptions options;
+  ModelConfig config = small_config();
+  config.max_position_embeddings = 1 << 20;
+  options.max_sequences = 256;
+  const auto one = plan_memory(config, *make_shard(config, {}, 0), options, *backend_);
+  const auto two = plan_memory(config, *make_shard(config, {2, false}, 0), options, *backend_);
+  ASSERT_TRUE(one && two);
+  EXPECT_LE(two->kv_bytes * 2, one->kv_bytes + (1 << 20));
+  EXPECT_GE(two->kv_tokens() + 32, one->kv_tokens()) << "as many tokens as on one rank";
+}
+
+TEST_F(Plan, ReplicasThatDoNotFitAreRefusedWithTheArithmetic) {
+  ModelConfig config = small_config();
+  config.hidden_size = 8192;
+  config.vocab_size = 400000;  // 13 GB of embedding and output matrix
+  RuntimeOptions options;
+  options.max_sequences = 1;
+  options.max_step_tokens = 1;
+  options.replicas = 64;
+  const auto made = plan_memory(config, *make_shard(config, {2, false}, 0), options, *backend_);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().field, "data-parallel-size");
+  EXPECT_NE(made.error().message.find("64 replicas of 2 ranks"), std::string::npos);
+  EXPECT_NE(made.error().message.find("are free"), std::string::npos) << made.error().message;
+}
+
 TEST_F(Plan, BadOptionsNameTheField) {
   const auto field = [&](auto change) {
     RuntimeOptions options;
@@ -200,12 +231,50 @@ TEST_F(Plan, BadOptionsNameTheField) {
   EXPECT_EQ(field([](auto& o) { o.num_blocks = 1 << 30; }), "kv-cache-memory-bytes");
 }
 
-TEST(Runtime, RefusesWhatItDoesNotServe) {
+// Every layout serves what one rank serves, through engine's plans and tokens kept on the ranks.
+TEST(Runtime, RanksReplyAsOneDoes) {
+  const std::vector<TokenId> prompt{5, 100, 7, 33, 199};
+  std::vector<TokenId> alone;
+  for (const Parallelism layout : {Parallelism{1, false}, {2, false}, {2, true}, {4, true}}) {
+    RuntimeOptions options = small_options();
+    options.parallelism = layout;
+    auto runtime = make_runtime(small_config(), options, fill);
+    ASSERT_TRUE(runtime) << runtime.error().message;
+    const std::vector<TokenId> reply = Driver(*runtime->executors[0]).generate(prompt, 20);
+    if (alone.empty()) alone = reply;
+    EXPECT_EQ(reply, alone) << layout.tensor_parallel << " ranks";
+  }
+}
+
+TEST(Runtime, ReplicasReplyAlike) {
   RuntimeOptions options = small_options();
+  options.replicas = 3;
   options.parallelism.tensor_parallel = 2;
   auto runtime = make_runtime(small_config(), options, fill);
-  ASSERT_FALSE(runtime);
-  EXPECT_EQ(runtime.error().field, "tensor-parallel-size");
+  ASSERT_TRUE(runtime) << runtime.error().message;
+  ASSERT_EQ(runtime->executors.size(), 3u);
+  const std::string plan = describe(runtime->plan);
+  EXPECT_NE(plan.find("3 replicas of 2 ranks"), std::string::npos) << plan;
+  const std::vector<TokenId> prompt{5, 100, 7, 33, 199};
+  const std::vector<TokenId> first = Driver(*runtime->executors[0]).generate(prompt, 10);
+  for (auto& executor : runtime->executors)
+    EXPECT_EQ(Driver(*executor).generate(prompt, 10), first);
+}
+
+TEST(Runtime, RefusesWhatItDoesNotServe) {
+  RuntimeOptions options = small_options();
+  for (const int32_t ranks : {0, 3, 6, 16}) {
+    options.parallelism.tensor_parallel = ranks;
+    auto runtime = make_runtime(small_config(), options, fill);
+    ASSERT_FALSE(runtime);
+    EXPECT_EQ(runtime.error().field, "tensor-parallel-size");
+    EXPECT_NE(runtime.error().message.find("1, 2, 4 or 8"), std::string::npos);
+  }
+  for (const int32_t replicas : {0, 65}) {
+    options = small_options();
+    options.replicas = replicas;
+    EXPECT_EQ(make_runtime(small_config(), options, fill).error().field, "data-parallel-size");
+  }
   options = small_options();
   options.device = "cuda";
   EXPECT_EQ(make_runtime(small_config(), options, fill).error().field, "device");
@@ -217,17 +286,20 @@ TEST(Runtime, RefusesWhatItDoesNotServe) {
   EXPECT_EQ(make_runtime(small_config(), small_options(), failing).error().message, "no weights");
 }
 
-// Ops that do nothing, fail or hang.
+// Ops that do nothing, fail, throw or hang.
 class FaultyOps : public Ops {
  public:
-  enum class Fault { kNone, kError, kHang };
-  explicit FaultyOps(Fault fault) : fault_(fault) {}
+  enum class Fault { kNone, kError, kThrow, kHang, kHangForGood };
+  FaultyOps(Fault fault, std::atomic<bool>& released) : fault_(fault), released_(released) {}
   Status adopt(Weights&) override { return {}; }
   void begin_step(const Batch&) override {}
   void embed(const Matrix&, Communicator& communicator) override {
-    while (fault_ == Fault::kHang && communicator.status()) {
+    if (fault_ == Fault::kThrow) throw std::runtime_error("out of paper");
+    while ((fault_ == Fault::kHang && communicator.status()) ||
+           (fault_ == Fault::kHangForGood && !released_)) {
       std::this_thread::sleep_for(milliseconds(1));
     }
+    communicator.barrier();  // as every op that needs the others
   }
   void norm_qkv(const float*, const Matrix&) override {}
   void attention(int32_t, const float*, const float*, Communicator&) override {}
@@ -244,16 +316,19 @@ class FaultyOps : public Ops {
 
  private:
   const Fault fault_;
+  std::atomic<bool>& released_;
 };
 
-class Faults : public ::testing::Test {
+class Faults : public ::testing::TestWithParam<int32_t> {
  protected:
-  // Two ranks, of which the second has the fault.
+  // Four ranks, of which one has the fault.
   Status run(FaultyOps::Fault fault, milliseconds patience) {
-    std::vector<RankParts> parts(2);
-    for (int i = 0; i < 2; ++i) {
-      parts[i].communicator = std::make_unique<SelfCommunicator>();
-      parts[i].ops = std::make_unique<FaultyOps>(i == 1 ? fault : FaultyOps::Fault::kNone);
+    auto communicators = LocalCommunicator::make(4);
+    std::vector<RankParts> parts(4);
+    for (int i = 0; i < 4; ++i) {
+      parts[i].communicator = std::move(communicators[i]);
+      parts[i].ops =
+          std::make_unique<FaultyOps>(i == GetParam() ? fault : FaultyOps::Fault::kNone, released_);
     }
     const Capacity capacity{.num_blocks = 1,
                             .max_step_tokens = 1,
@@ -261,29 +336,55 @@ class Faults : public ::testing::Test {
                             .max_sample_rows = 1,
                             .max_model_tokens = 16,
                             .vocab_size = 8};
-    StepPlan step(capacity);
-    SamplePlan sample;
+    // Outlive the group, whose rank may be left behind with them.
+    step_ = std::make_unique<StepPlan>(capacity);
     RankGroup group(std::move(parts), capacity);
-    group.forward(step);
-    group.sample(sample);
+    group.forward(*step_);
+    group.sample(sample_);
     StepResult result;
     return group.wait(steady_clock::now() + patience, result);
   }
+  // A rank that was left behind ends before the test's memory goes.
+  ~Faults() override {
+    released_ = true;
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  std::string rank_name() const { return "rank " + std::to_string(GetParam()); }
+
+  std::atomic<bool> released_{false};
+  std::unique_ptr<StepPlan> step_;
+  SamplePlan sample_;
 };
 
-TEST_F(Faults, NoneIsNoError) { EXPECT_TRUE(run(FaultyOps::Fault::kNone, milliseconds(5000))); }
+TEST_P(Faults, NoneIsNoError) { EXPECT_TRUE(run(FaultyOps::Fault::kNone, milliseconds(5000))); }
 
-TEST_F(Faults, AnyRanksErrorComesBack) {
+TEST_P(Faults, AnyRanksErrorComesBackWithItsName) {
   const Status status = run(FaultyOps::Fault::kError, milliseconds(5000));
   ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().message, "the device fell over");
+  EXPECT_EQ(status.error().message, rank_name() + ": the device fell over");
 }
 
-TEST_F(Faults, AHangIsAnErrorAtTheDeadlineAndTheGroupStillEnds) {
+TEST_P(Faults, ARankThatDiesIsAnErrorAtOnce) {
+  const Status status = run(FaultyOps::Fault::kThrow, milliseconds(60000));
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, rank_name() + ": died: out of paper");
+}
+
+TEST_P(Faults, AHangIsAnErrorAtTheDeadlineAndTheGroupStillEnds) {
   const Status status = run(FaultyOps::Fault::kHang, milliseconds(50));
   ASSERT_FALSE(status);
   EXPECT_NE(status.error().message.find("deadline"), std::string::npos);
 }
+
+// A rank that nothing can reach is named and left behind.
+TEST_P(Faults, AHangForGoodIsNamed) {
+  const Status status = run(FaultyOps::Fault::kHangForGood, milliseconds(50));
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("(" + rank_name() + " of 4)"), std::string::npos)
+      << status.error().message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Rank, Faults, ::testing::Values(0, 2));
 
 }  // namespace
 }  // namespace m2
