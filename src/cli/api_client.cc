@@ -22,6 +22,15 @@ std::string error_message(long status, const std::string& body) {
                      body.substr(0, 500));
 }
 
+// What the API's routes are added to. A server named without any path is one whose API lies where
+// everybody's does.
+std::string api_base(std::string url) {
+  while (url.ends_with('/')) url.pop_back();
+  const size_t scheme = url.find("://");
+  const size_t host = scheme == std::string::npos ? 0 : scheme + 3;
+  return url.find('/', host) == std::string::npos ? url + "/v1" : url;
+}
+
 }  // namespace
 
 bool SseReader::push(std::string_view bytes, const Sink& sink) {
@@ -45,10 +54,9 @@ bool SseReader::push(std::string_view bytes, const Sink& sink) {
 
 class ApiClient::Impl {
  public:
-  Impl(std::string url, std::string api_key) : url_(std::move(url)) {
+  Impl(std::string url, std::string api_key) : url_(api_base(std::move(url))) {
     static std::once_flag once;
     std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-    while (url_.ends_with('/')) url_.pop_back();
     curl_ = curl_easy_init();
     headers_ = curl_slist_append(headers_, "Content-Type: application/json");
     if (!api_key.empty()) {

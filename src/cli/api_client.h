@@ -28,7 +28,8 @@ class SseReader {
 
 class ApiClient {
  public:
-  // `url` is the API's base ("http://localhost:8000/v1"). `api_key` may be empty.
+  // `url` is the API's base ("http://localhost:8000/v1"), or the server alone, without a path.
+  // `api_key` may be empty.
   ApiClient(std::string url, std::string api_key);
   ~ApiClient();
 

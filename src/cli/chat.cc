@@ -93,8 +93,7 @@ int run_chat(Arguments arguments) {
     return kExitUsage;
   }
   if (options->help) {
-    fmt::print("{}", command_help(chat_command(), ""));
-    return kExitOk;
+    return print_help(chat_command(), options->help_topic);
   }
   ApiClient client(options->url, options->api_key);
   if (options->model.empty()) {

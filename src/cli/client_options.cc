@@ -15,7 +15,7 @@ std::vector<Flag> shared_flags() {
     return Flag{name, kind, FlagEffect::kUsed, kGroup, help};
   };
   return {
-      used("url", FlagKind::kText, "the server's API (http://localhost:8000/v1)"),
+      used("url", FlagKind::kText, "the server, with or without /v1 (http://localhost:8000/v1)"),
       used("model-name", FlagKind::kText, "model to ask (the server's first)"),
       used("api-key", FlagKind::kText, "key, if the server wants one (M2_API_KEY, VLLM_API_KEY)"),
       used("quick", FlagKind::kText, "send this alone, print the reply and end"),
@@ -47,6 +47,7 @@ Result<ClientOptions> parse_client_options(const Command& command, Arguments arg
   M2_ASSIGN(const ParsedFlags flags, parse_flags(command, arguments));
   ClientOptions out;
   out.help = flags.help;
+  out.help_topic = flags.help_topic;
   FlagReader reader(flags);
   reader.text("url", out.url);
   reader.text("model-name", out.model);

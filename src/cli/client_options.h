@@ -22,6 +22,7 @@ struct ClientOptions {
   int64_t max_tokens = 0;  // 0: the server's default
   bool stats = false;
   bool help = false;
+  std::string help_topic;
 };
 
 Result<ClientOptions> parse_client_options(const Command& command, Arguments arguments);

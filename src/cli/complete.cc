@@ -46,8 +46,7 @@ int run_complete(Arguments arguments) {
     return kExitUsage;
   }
   if (options->help) {
-    fmt::print("{}", command_help(complete_command(), ""));
-    return kExitOk;
+    return print_help(complete_command(), options->help_topic);
   }
   ApiClient client(options->url, options->api_key);
   if (options->model.empty()) {

@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <exception>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
+#include "base/file.h"
 #include "cli/nearest.h"
 
 namespace m2::cli {
@@ -80,24 +79,14 @@ Status take_member(const Command& command, const std::string& key, const YAML::N
   return {};
 }
 
-Result<std::string> read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return invalid("config", "--config {}: cannot read the file", path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.view().size() > kMaxFileBytes) {
-    return invalid("config", "--config {}: over {} bytes", path, kMaxFileBytes);
-  }
-  return std::move(text).str();
-}
-
 }  // namespace
 
 Result<ParsedFlags> read_config_file(const Command& command, const std::string& path) {
-  M2_ASSIGN(const std::string text, read_text(path));
+  const auto text = read_file(path, kMaxFileBytes);
+  if (!text) return invalid("config", "--config {}", text.error().message);
   ParsedFlags out;
   try {  // yaml-cpp reports by exceptions: none leaves this function
-    const YAML::Node root = YAML::Load(text);
+    const YAML::Node root = YAML::Load(*text);
     if (root.IsNull()) return out;
     if (!root.IsMap()) return invalid("config", "--config {}: not a map of flags", path);
     for (const auto& member : root) {

@@ -23,9 +23,10 @@ enum class FlagKind {
 };
 
 enum class FlagEffect {
-  kUsed,     // does what its help says
-  kNone,     // taken, without effect: one warning says why
-  kRefused,  // would change what m2 does, and m2 has it not: an error says why
+  kUsed,      // does what its help says
+  kNone,      // taken, without effect: one warning says why
+  kNeedless,  // taken, and nothing is lost: m2 needs no asking; a line of the log says so
+  kRefused,   // would change what m2 does, and m2 has it not: an error says why
 };
 
 struct Flag {

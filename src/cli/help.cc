@@ -3,7 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <iterator>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/nearest.h"
 
 namespace m2::cli {
 namespace {
@@ -58,13 +63,33 @@ void append_effect(std::string& out, const Command& command, FlagEffect effect,
   }
 }
 
+bool is_heading(const Command& command, std::string_view word) {
+  return std::any_of(command.flags.begin(), command.flags.end(),
+                     [&](const Flag& flag) { return contains_word(flag.group, word); });
+}
+
+tl::unexpected<Error> unknown_topic(const Command& command, std::string_view topic) {
+  std::vector<std::string_view> known = {"all"};
+  for (const Flag& flag : command.flags) {
+    known.push_back(flag.name);
+    if (!flag.group.empty()) known.push_back(flag.group);
+  }
+  const std::string_view near = nearest(topic, known);
+  return invalid("help", "--help={} is neither a flag nor a heading{}", topic,
+                 near.empty() ? "; m2 " + std::string(command.name) + " --help shows them"
+                              : fmt::format("; did you mean --help={}?", near));
+}
+
 }  // namespace
 
-std::string command_help(const Command& command, std::string_view topic) {
+Result<std::string> command_help(const Command& command, std::string_view topic) {
   std::string out;
   if (const Flag* flag = find_flag(command, topic)) {
     append_flag(out, command, *flag);
     return out;
+  }
+  if (!topic.empty() && topic != "all" && !is_heading(command, topic)) {
+    return unknown_topic(command, topic);
   }
   out = fmt::format("usage: {}\n{}\n", command.usage, command.summary);
   std::string_view group;
@@ -80,6 +105,7 @@ std::string command_help(const Command& command, std::string_view topic) {
   const bool has_other = std::any_of(command.flags.begin(), command.flags.end(),
                                      [](const Flag& f) { return f.effect != FlagEffect::kUsed; });
   if (topic == "all") {
+    append_effect(out, command, FlagEffect::kNeedless, "Not needed here");
     append_effect(out, command, FlagEffect::kNone, "Taken without effect");
     append_effect(out, command, FlagEffect::kRefused, "Refused");
   } else if (has_other) {
@@ -87,6 +113,16 @@ std::string command_help(const Command& command, std::string_view topic) {
         "\n--help=all adds the flags of vLLM that have no effect here or are refused, and why.\n";
   }
   return out;
+}
+
+int print_help(const Command& command, std::string_view topic) {
+  const auto text = command_help(command, topic);
+  if (!text) {
+    fmt::print(stderr, "m2 {}: {}\n", command.name, text.error().message);
+    return kExitUsage;
+  }
+  fmt::print("{}", *text);
+  return kExitOk;
 }
 
 }  // namespace m2::cli

@@ -3,10 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "loader/hub.h"
 #include "loader/json_file.h"
@@ -17,6 +16,20 @@ namespace {
 bool is_folder(const std::string& path) {
   struct stat status {};
   return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// What brings a repository into the cache; "" where the model is meant as a folder.
+std::string how_to_get(const ServeOptions& options) {
+  const std::string& model = options.model;
+  const size_t slash = model.find('/');
+  if (slash == 0 || slash == std::string::npos || model.find('/', slash + 1) != std::string::npos ||
+      model[0] == '.' || model[0] == '~') {
+    return "";
+  }
+  std::string command = "hf download " + model;
+  if (options.revision != "main") command += " --revision " + options.revision;
+  if (!options.download_dir.empty()) command += " --cache-dir " + options.download_dir;
+  return "; to get it: " + command;
 }
 
 Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ServeOptions& options,
@@ -35,14 +48,11 @@ Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ServeOptions& options,
 Result<std::string> template_source(const ServeOptions& options, const std::string& folder) {
   const std::string& given = options.chat_template;
   if (given.empty()) return read_chat_template(folder);
-  std::ifstream file(given, std::ios::binary);
-  if (!file) {
-    if (given.find('{') != std::string::npos) return given;
-    return invalid("chat-template", "--chat-template {}: cannot read the file", given);
-  }
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+  auto text = read_file(given, kMaxTemplateBytes);
+  if (text) return text;
+  const bool itself = text.error().kind == ErrorKind::kNotFound && given.find('{') != given.npos;
+  if (itself && given.size() <= kMaxTemplateBytes) return given;
+  return invalid("chat-template", "--chat-template {}", text.error().message);
 }
 
 Result<std::unique_ptr<ChatTemplate>> open_chat_template(const ServeOptions& options,
@@ -112,13 +122,32 @@ Status read_length(const ServeOptions& options, ModelFiles& files) {
   return {};
 }
 
+// An override that changes nothing is mostly a misspelt one.
+void warn_of_idle_overrides(const ServeOptions& options, const ModelFiles& files) {
+  for (const auto& [key, value] : options.hf_overrides) {
+    json::Object others;
+    for (const auto& [name, other] : options.hf_overrides) {
+      if (name != key) others.set(name, other);
+    }
+    const auto without = load_config(files.folder, others);
+    if (!without || !(*without == files.config)) continue;
+    log_warning("--hf-overrides: {} {} changes nothing that m2 reads", key, json::dump(value));
+  }
+}
+
 }  // namespace
 
 Result<ModelFiles> open_model(const ServeOptions& options) {
   ModelFiles files;
   const ModelSource source{options.model, options.revision, options.download_dir};
-  M2_ASSIGN(files.folder, find_model(source, read_hub_environment()));
-  M2_ASSIGN(files.config, load_config(files.folder));
+  auto folder = find_model(source, read_hub_environment());
+  if (!folder) {
+    if (folder.error().kind == ErrorKind::kNotFound) folder.error().message += how_to_get(options);
+    return tl::unexpected(std::move(folder.error()));
+  }
+  files.folder = std::move(*folder);
+  M2_ASSIGN(files.config, load_config(files.folder, options.hf_overrides));
+  warn_of_idle_overrides(options, files);
   M2_TRY(read_length(options, files));
   M2_ASSIGN(files.tokenizer, open_tokenizer(options, files));
   M2_ASSIGN(files.chat_template, open_chat_template(options, files));

@@ -354,16 +354,21 @@ void merge_defaults(ParsedFlags& parsed, ParsedFlags defaults) {
   for (auto& [name, value] : defaults.values) parsed.values.try_emplace(name, std::move(value));
   if (parsed.positionals.empty()) parsed.positionals = std::move(defaults.positionals);
   for (std::string& warning : defaults.warnings) parsed.warnings.push_back(std::move(warning));
+  for (std::string& note : defaults.notes) parsed.notes.push_back(std::move(note));
 }
 
 Status check_effects(const Command& command, ParsedFlags& parsed) {
-  std::string without_effect;
+  std::string without_effect, needless;
+  const auto add = [](std::string& list, const Flag& flag) {
+    list += fmt::format("{}--{} ({})", list.empty() ? "" : ", ", flag.name, flag.note);
+  };
   for (const auto& [name, value] : parsed.values) {
     const Flag* flag = find_flag(command, name);
     if (!flag || flag->effect == FlagEffect::kUsed) continue;
     if (flag->effect == FlagEffect::kNone) {
-      without_effect +=
-          fmt::format("{}--{} ({})", without_effect.empty() ? "" : ", ", flag->name, flag->note);
+      add(without_effect, *flag);
+    } else if (flag->effect == FlagEffect::kNeedless) {
+      add(needless, *flag);
     } else if (!is_neutral(*flag, value)) {
       return fail(ErrorKind::kUnsupported, std::string(flag->name), "--{} {} is refused: {}",
                   flag->name, plain_text(value), flag->note);
@@ -372,6 +377,7 @@ Status check_effects(const Command& command, ParsedFlags& parsed) {
   if (!without_effect.empty()) {
     parsed.warnings.push_back("flags taken without effect: " + without_effect);
   }
+  if (!needless.empty()) parsed.notes.push_back("flags not needed here: " + needless);
   return {};
 }
 

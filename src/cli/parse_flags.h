@@ -19,7 +19,7 @@ struct ParsedFlags {
   std::vector<std::string> positionals;
   // By flag name. A switch is a bool, a list an array of strings, a number an integer or a double.
   std::map<std::string, json::Value, std::less<>> values;
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings, notes;  // for the log
   bool help = false;
   std::string help_topic;  // --help=topic
 
@@ -37,7 +37,8 @@ Result<int64_t> parse_count(std::string_view field, std::string_view text);
 // Takes what `parsed` lacks from `defaults` (a config file's values).
 void merge_defaults(ParsedFlags& parsed, ParsedFlags defaults);
 
-// Refuses flags that m2 has not, and collects into one warning those that have no effect.
+// Refuses flags that m2 has not, and collects into one warning those that have no effect; into a
+// note those that were needless.
 Status check_effects(const Command& command, ParsedFlags& parsed);
 
 }  // namespace m2::cli

@@ -24,9 +24,20 @@ RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& fi
   out.kv_cache_bytes = options.kv_cache_bytes;
   out.num_blocks = options.num_blocks;
   out.block_tokens = options.block_tokens;
+  out.kv_dtype = options.kv_dtype;
   out.max_model_tokens = files.max_model_tokens;
-  if (options.max_sequences > 0) out.max_sequences = options.max_sequences;
-  if (options.max_step_tokens > 0) out.max_step_tokens = options.max_step_tokens;
+  // Every running sequence has a token in every step. Where one of the two is given, the other's
+  // default follows it.
+  if (options.max_step_tokens > 0) {
+    out.max_step_tokens = options.max_step_tokens;
+    out.max_sequences = std::min(out.max_sequences, out.max_step_tokens);
+  }
+  if (options.max_sequences > 0) {
+    out.max_sequences = options.max_sequences;
+    if (options.max_step_tokens == 0) {
+      out.max_step_tokens = std::max(out.max_step_tokens, out.max_sequences);
+    }
+  }
   out.real_vocab = files.tokenizer->vocab_size();
   return out;
 }
@@ -48,7 +59,7 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
   const LoadWeights load = [&](const ModelConfig& config, const Shard& shard,
                                HostMemory& memory) -> Status {
     if (checkpoint) return checkpoint->load(shard, threads, memory.data());
-    fill_dummy(config, shard, options.seed, threads, memory.data());
+    fill_dummy(config, shard, options.seed.value_or(0), threads, memory.data());
     return {};
   };
   M2_ASSIGN(Runtime runtime, make_runtime(files.config, runtime_options(options, files), load));
@@ -60,7 +71,8 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
              checkpoint->num_tensors(), checkpoint->num_files(),
              static_cast<double>(checkpoint->bytes()) / 1e6, took.count());
   } else {
-    log_info("weights: random ones of seed {}, made in {:.2f} s", options.seed, took.count());
+    log_info("weights: random ones of seed {}, made in {:.2f} s", options.seed.value_or(0),
+             took.count());
   }
   log_lines(describe(runtime.plan));
   const Capacity capacity = runtime.executors[0]->capacity();

@@ -47,6 +47,9 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.uds = options.uds;
   out.ssl_keyfile = options.ssl_keyfile;
   out.ssl_certfile = options.ssl_certfile;
+  out.ssl_ciphers = options.ssl_ciphers;
+  out.ssl_ca_certs = options.ssl_ca_certs;
+  out.ssl_cert_reqs = options.ssl_cert_reqs;
   out.root_path = options.root_path;
   out.api_keys = options.api_keys;
   out.allowed_origins = options.allowed_origins;
@@ -70,6 +73,7 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.tokens_as_ids = options.tokens_as_ids;
   out.force_include_usage = options.force_include_usage;
   out.stream_interval = options.stream_interval;
+  out.seed = options.seed;
   out.log_stats = options.log_stats;
   out.log_requests = options.log_requests;
   // Sockets need few threads: one a four cores, as the design of the server says at most four.
@@ -84,6 +88,7 @@ EngineOptions engine_options(const ServeOptions& options) {
   out.chunked_prefill = options.chunked_prefill;
   out.long_prefill_tokens = options.long_prefill_tokens;
   out.policy = options.priority_scheduling ? SchedulingPolicy::kPriority : SchedulingPolicy::kFcfs;
+  out.share_by_client = options.share_by_key;
   out.step_deadline = milliseconds(static_cast<int64_t>(options.step_timeout_s * 1000));
   // Unknown to clients, so that none can make prompts whose cache keys collide with another's.
   std::random_device random;
@@ -224,8 +229,7 @@ int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFact
 int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   auto flags = parse_serve_flags(arguments);
   if (flags && flags->help) {
-    fmt::print("{}", command_help(serve_command(), flags->help_topic));
-    return kExitOk;
+    return print_help(serve_command(), flags->help_topic);
   }
   Result<ServeOptions> options = tl::unexpected(Error{});
   if (flags) options = make_serve_options(std::move(*flags), read_environment());
@@ -237,6 +241,7 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   Signals signals;  // before any thread
   log_info("{}", version_line());
   for (const std::string& warning : options->warnings) log_warning("{}", warning);
+  for (const std::string& note : options->notes) log_info("{}", note);
 
   const auto start = Clock::now();
   auto files = open_model(*options);

@@ -47,7 +47,9 @@ std::vector<Flag> model_flags() {
       used(kModel, "revision", kText, "branch, tag or commit of a repository id (main)"),
       used(kModel, "download-dir", kText, "Hugging Face cache to look in, if not the usual one"),
       used(kModel, "load-format", kText, "auto, safetensors, or dummy: seeded random weights"),
-      used(kModel, "seed", kInt, "seed of dummy weights (0)"),
+      used(kModel, "seed", kInt,
+           "seed of dummy weights (0), and of draws whose requests bring none (random)"),
+      used(kModel, "hf-overrides", kJson, "values over those of config.json"),
       used(kModel, "max-model-len", kIntOrAuto, "most tokens of prompt and reply together"),
       used(kModel, "generation-config", kText,
            "sampling defaults: auto (the model's), vllm (none), or a folder"),
@@ -57,7 +59,7 @@ std::vector<Flag> model_flags() {
 
 std::vector<Flag> engine_flags() {
   return {
-      used(kParallel, "device", kText, "auto or cpu"),
+      used(kParallel, "device", kText, "auto (a GPU where there is one), cpu or cuda"),
       used(kParallel, "threads", kInt, "worker threads of the CPU backend (one a core)"),
       used(kParallel, "tensor-parallel-size", kInt, "ranks that share the model: 1, 2, 4 or 8 (1)"),
       used(kParallel, "data-parallel-size", kInt,
@@ -68,6 +70,8 @@ std::vector<Flag> engine_flags() {
       used(kMemory, "kv-cache-memory-bytes", kInt, "memory of the KV cache, instead of a share"),
       used(kMemory, "num-gpu-blocks-override", kInt, "KV blocks, instead of memory"),
       used(kMemory, "block-size", kInt, "tokens a KV block (16)"),
+      used(kMemory, "kv-cache-dtype", kText,
+           "auto (what the backend computes in), float32, bfloat16, or fp8 (= fp8_e4m3)"),
       used(kMemory, "enable-prefix-caching", kSwitch, "reuse the KV of equal prefixes (on)"),
       used(kMemory, "max-num-seqs", kInt, "sequences that run at once"),
       used(kMemory, "max-num-batched-tokens", kInt, "tokens a step"),
@@ -75,6 +79,7 @@ std::vector<Flag> engine_flags() {
       used(kMemory, "long-prefill-token-threshold", kInt,
            "most prompt tokens of one request a step"),
       used(kMemory, "scheduling-policy", kText, "fcfs or priority (fcfs)"),
+      used(kMemory, "share-by-key", kSwitch, "waiting requests of each API key take turns (on)"),
       used(kMemory, "max-waiting", kInt, "requests that may wait before 503 (1024)"),
       used(kMemory, "step-timeout", kFloat, "seconds after which a step is a fault (300)"),
   };
@@ -82,10 +87,13 @@ std::vector<Flag> engine_flags() {
 
 std::vector<Flag> reply_flags() {
   return {
-      used(kReplies, "reasoning-parser", kText, "minimax_m2 or minimax_m2_append_think"),
+      used(kReplies, "reasoning-parser", kText,
+           "minimax_m2: thoughts apart from the answer; minimax_m2_append_think: both as "
+           "content (minimax_m2)"),
       used(kReplies, "tool-call-parser", kText,
            "minimax_m2; calls are split off wherever a request has tools"),
-      used(kReplies, "enable-auto-tool-choice", kSwitch, "always on"),
+      used(kReplies, "enable-auto-tool-choice", kSwitch,
+           "always on: the model calls tools wherever a request has some"),
       used(kReplies, "exclude-tools-when-tool-choice-none", kSwitch,
            "leave tools out of the prompt under tool_choice none"),
       used(kReplies, "chat-template", kText, "file of a Jinja template, if not the model's"),
@@ -109,6 +117,11 @@ std::vector<Flag> server_flags() {
       used(kServer, "root-path", kText, "path prefix that a proxy puts before every route"),
       used(kServer, "ssl-keyfile", kText, "TLS private key, PEM"),
       used(kServer, "ssl-certfile", kText, "TLS certificate chain, PEM"),
+      used(kServer, "ssl-ca-certs", kText,
+           "certificates of clients are checked against these, PEM"),
+      used(kServer, "ssl-cert-reqs", kInt,
+           "certificates of clients: 0 none, 1 checked if sent, 2 required (0)"),
+      used(kServer, "ssl-ciphers", kText, "OpenSSL's list of ciphers for TLS 1.2"),
       used(kServer, "allowed-origins", kJson, "CORS: origins (all)"),
       used(kServer, "allowed-methods", kJson, "CORS: methods (all)"),
       used(kServer, "allowed-headers", kJson, "CORS: headers (all)"),

@@ -19,6 +19,9 @@ class Table {
   void none(std::string_view reason, std::initializer_list<Entry> entries) {
     add(FlagEffect::kNone, reason, entries);
   }
+  void needless(std::string_view reason, std::initializer_list<Entry> entries) {
+    add(FlagEffect::kNeedless, reason, entries);
+  }
   void refused(std::string_view reason, std::initializer_list<Entry> entries) {
     add(FlagEffect::kRefused, reason, entries);
   }
@@ -33,9 +36,9 @@ class Table {
 };
 
 void add_without_effect(Table& table) {
+  table.needless("m2 holds the model's code itself", {{"trust-remote-code", kSwitch}});
   table.none("m2 holds the model's code itself and runs no other",
-             {{"trust-remote-code", kSwitch},
-              {"code-revision", kText},
+             {{"code-revision", kText},
               {"config-format", kText},
               {"model-impl", kText},
               {"tokenizer-mode", kText},
@@ -207,10 +210,10 @@ void add_without_effect(Table& table) {
               {"chat-template-content-format", kText},
               {"fingerprint-mode", kText},
               {"fingerprint-value", kText},
-              {"enable-tokenizer-info-endpoint", kSwitch},
-              {"ssl-ciphers", kText},
-              {"enable-ssl-refresh", kSwitch}});
-  table.none("usage always tells cached tokens", {{"enable-prompt-tokens-details", kSwitch}});
+              {"enable-tokenizer-info-endpoint", kSwitch}});
+  table.none("certificates are read at start: start again to renew them",
+             {{"enable-ssl-refresh", kSwitch}});
+  table.needless("usage always tells cached tokens", {{"enable-prompt-tokens-details", kSwitch}});
   table.none("there is no LoRA, so nothing to size", {{"max-loras", kInt},
                                                       {"max-lora-rank", kInt},
                                                       {"max-cpu-loras", kInt},
@@ -237,7 +240,6 @@ void add_refused(Table& table) {
                  {"pooler-config", kJson},
                  {"diffusion-config", kJson},
                  {"model-class-overrides", kJson, "{}"},
-                 {"hf-overrides", kJson, "{}"},
                  {"hf-config-path", kText},
                  {"model-weights", kText},
                  {"enable-prompt-embeds", kSwitch},
@@ -250,8 +252,6 @@ void add_refused(Table& table) {
                 {{"quantization", kText, "fp8|none|auto"},
                  {"quantization-config", kJson},
                  {"allow-deprecated-quantization", kSwitch}});
-  table.refused("the KV cache is kept in the backend's own precision",
-                {{"kv-cache-dtype", kText, "auto|bfloat16|float32"}});
   table.refused("logprobs are those of the raw logits", {{"logprobs-mode", kText, "raw_logprobs"}});
   table.refused("m2 runs no Python", {{"worker-cls", kText, "auto"},
                                       {"worker-extension-cls", kText},
@@ -304,8 +304,6 @@ void add_refused(Table& table) {
   table.refused("a template from a request is code from a stranger",
                 {{"trust-request-chat-template", kSwitch}});
   table.refused("tool servers are not implemented", {{"tool-server", kText}});
-  table.refused("client certificates are not implemented",
-                {{"ssl-ca-certs", kText}, {"ssl-cert-reqs", kInt, "0"}});
 }
 
 }  // namespace

@@ -29,7 +29,10 @@ Status read_model(const ParsedFlags& flags, ServeOptions& out) {
   reader.text("revision", out.revision);
   reader.text("download-dir", out.download_dir);
   out.dummy_weights = reader.choice("load-format", {"auto", "safetensors", "dummy"}) == 2;
-  reader.integer("seed", out.seed, 0, std::numeric_limits<int64_t>::max());
+  if (flags.find("seed") != nullptr) {
+    reader.integer("seed", out.seed.emplace(), 0, std::numeric_limits<int64_t>::max());
+  }
+  reader.object("hf-overrides", out.hf_overrides);
   if (const json::Value* length = flags.find("max-model-len"); length && *length != int64_t{-1}) {
     int64_t tokens = 0;
     reader.integer("max-model-len", tokens, 1, kMaxTokens);
@@ -38,6 +41,15 @@ Status read_model(const ParsedFlags& flags, ServeOptions& out) {
   reader.text("generation-config", out.generation_config);
   reader.object("override-generation-config", out.generation_overrides);
   return reader.status();
+}
+
+// vLLM's names. Its other formats belong to hardware or models that are not served.
+std::optional<DType> read_kv_dtype(FlagReader& reader) {
+  constexpr std::optional<DType> kTypes[] = {std::nullopt, DType::kF32,    DType::kF32,
+                                             DType::kBF16, DType::kF8E4M3, DType::kF8E4M3};
+  const int type =
+      reader.choice("kv-cache-dtype", {"auto", "float32", "float", "bfloat16", "fp8", "fp8_e4m3"});
+  return type < 0 ? std::nullopt : kTypes[type];
 }
 
 Status read_engine(const ParsedFlags& flags, ServeOptions& out) {
@@ -51,12 +63,14 @@ Status read_engine(const ParsedFlags& flags, ServeOptions& out) {
   reader.integer("kv-cache-memory-bytes", out.kv_cache_bytes, 1 << 10, int64_t{1} << 50);
   reader.integer("num-gpu-blocks-override", out.num_blocks, 1, kMaxTokens);
   reader.integer("block-size", out.block_tokens, 1, 4096);
+  out.kv_dtype = read_kv_dtype(reader);
   reader.integer("max-num-seqs", out.max_sequences, 1, kMaxSequences);
   reader.integer("max-num-batched-tokens", out.max_step_tokens, 1, kMaxTokens);
   reader.flag("enable-prefix-caching", out.prefix_caching);
   reader.flag("enable-chunked-prefill", out.chunked_prefill);
   reader.integer("long-prefill-token-threshold", out.long_prefill_tokens, 0, kMaxTokens);
   out.priority_scheduling = reader.choice("scheduling-policy", {"fcfs", "priority"}) == 1;
+  reader.flag("share-by-key", out.share_by_key);
   reader.integer("max-waiting", out.max_waiting, 1, 1 << 20);
   reader.number("step-timeout", out.step_timeout_s, 0.1, 86400);
   return reader.status();
@@ -93,6 +107,12 @@ Status read_parsers(const ParsedFlags& flags, ServeOptions& out) {
   out.tool_parser = tools != nullptr;
   FlagReader reader(flags);
   reader.flag("enable-auto-tool-choice", out.auto_tool_choice);
+  if (const json::Value* given = flags.find("enable-auto-tool-choice");
+      given && *given == json::Value(false)) {
+    out.warnings.push_back(
+        "--no-enable-auto-tool-choice changes nothing: the model may call tools wherever a request "
+        "has some, unless the request says tool_choice \"none\"");
+  }
   if (out.auto_tool_choice && !out.tool_parser) {
     return invalid("enable-auto-tool-choice",
                    "--enable-auto-tool-choice needs --tool-call-parser minimax_m2");
@@ -127,6 +147,16 @@ Status read_server(const ParsedFlags& flags, const Environment& environment, Ser
   reader.text("ssl-certfile", out.ssl_certfile);
   if (out.ssl_keyfile.empty() != out.ssl_certfile.empty()) {
     return invalid("ssl-certfile", "--ssl-keyfile and --ssl-certfile go together");
+  }
+  reader.text("ssl-ciphers", out.ssl_ciphers);
+  reader.text("ssl-ca-certs", out.ssl_ca_certs);
+  reader.integer("ssl-cert-reqs", out.ssl_cert_reqs, 0, 2);
+  if (out.ssl_cert_reqs > 0 && out.ssl_ca_certs.empty()) {
+    return invalid("ssl-cert-reqs", "--ssl-cert-reqs {} needs --ssl-ca-certs to check against",
+                   out.ssl_cert_reqs);
+  }
+  if (out.ssl_certfile.empty() && !(out.ssl_ca_certs.empty() && out.ssl_ciphers.empty())) {
+    return invalid("ssl-certfile", "the other --ssl flags need --ssl-keyfile and --ssl-certfile");
   }
   reader.texts("allowed-origins", out.allowed_origins);
   reader.texts("allowed-methods", out.allowed_methods);
@@ -170,6 +200,7 @@ Result<ServeOptions> make_serve_options(ParsedFlags flags, const Environment& en
   M2_TRY(read_server(flags, environment, out));
   if (out.served_names.empty()) out.served_names.push_back(out.model);
   for (std::string& warning : flags.warnings) out.warnings.push_back(std::move(warning));
+  out.notes = std::move(flags.notes);
   if (!environment.ignored.empty()) {
     std::string names;
     for (const std::string& name : environment.ignored) names += (names.empty() ? "" : ", ") + name;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/environment.h"
@@ -25,7 +26,8 @@ struct ServeOptions {
   std::string tokenizer;  // folder or file; empty: the model's
   std::string revision = "main", download_dir;
   bool dummy_weights = false;
-  uint64_t seed = 0;
+  std::optional<uint64_t> seed;
+  json::Object hf_overrides;
   std::optional<int64_t> max_model_tokens;  // none: as the model and memory allow
   std::string generation_config = "auto";
   json::Object generation_overrides;
@@ -39,10 +41,11 @@ struct ServeOptions {
   int64_t kv_cache_bytes = 0;  // 0: the default share
   int32_t num_blocks = 0;      // 0: by memory
   int32_t block_tokens = 16;
+  std::optional<DType> kv_dtype;                   // none: as the backend computes
   int32_t max_sequences = 0, max_step_tokens = 0;  // 0: the runtime's defaults
   bool prefix_caching = true, chunked_prefill = true;
   int32_t long_prefill_tokens = 0;
-  bool priority_scheduling = false;
+  bool priority_scheduling = false, share_by_key = true;
   int32_t max_waiting = 1024;
   double step_timeout_s = 300;
 
@@ -63,7 +66,8 @@ struct ServeOptions {
   uint16_t port = 8000;
   std::string uds;
   std::vector<std::string> api_keys;
-  std::string root_path, ssl_keyfile, ssl_certfile;
+  std::string root_path, ssl_keyfile, ssl_certfile, ssl_ciphers, ssl_ca_certs;
+  int32_t ssl_cert_reqs = 0;
   std::vector<std::string> allowed_origins{"*"}, allowed_methods{"*"}, allowed_headers{"*"};
   bool allow_credentials = false;
   bool request_id_headers = false;
@@ -71,7 +75,7 @@ struct ServeOptions {
   bool log_requests = false, log_stats = true;
   LogLevel log_level = LogLevel::kInfo;
 
-  std::vector<std::string> warnings;  // to be logged, one line each
+  std::vector<std::string> warnings, notes;  // to be logged, one line each
 };
 
 // From parsed flags (the config file merged in) and the environment. An error of kind kUnsupported

@@ -44,10 +44,17 @@ TEST(ClientOptions, Flags) {
 }
 
 TEST(ApiClient, NobodyListens) {
-  ApiClient client("http://127.0.0.1:1/v1", "");
-  const auto model = client.first_model();
+  for (const char* url : {"http://127.0.0.1:1/v1", "http://127.0.0.1:1", "http://127.0.0.1:1/"}) {
+    ApiClient client(url, "");
+    const auto model = client.first_model();
+    ASSERT_FALSE(model);
+    EXPECT_NE(model.error().message.find("http://127.0.0.1:1/v1/models"), std::string::npos)
+        << model.error().message;
+  }
+  ApiClient elsewhere("http://127.0.0.1:1/llm/", "");
+  const auto model = elsewhere.first_model();
   ASSERT_FALSE(model);
-  EXPECT_NE(model.error().message.find("http://127.0.0.1:1/v1"), std::string::npos);
+  EXPECT_NE(model.error().message.find("http://127.0.0.1:1/llm/models"), std::string::npos);
 }
 
 }  // namespace

@@ -146,12 +146,21 @@ TEST(CheckEffects, RefusalsSayWhyAndNeutralValuesPass) {
 }
 
 TEST(CheckEffects, FlagsWithoutEffectShareOneWarning) {
-  ParsedFlags flags = parse({"--trust-remote-code", "--dtype", "bfloat16", "--port", "1"});
+  ParsedFlags flags = parse({"--enforce-eager", "--dtype", "bfloat16", "--port", "1"});
   ASSERT_TRUE(check_effects(serve_command(), flags));
   ASSERT_EQ(flags.warnings.size(), 1u);
-  EXPECT_NE(flags.warnings[0].find("--trust-remote-code"), std::string::npos);
+  EXPECT_TRUE(flags.notes.empty());
+  EXPECT_NE(flags.warnings[0].find("--enforce-eager"), std::string::npos);
   EXPECT_NE(flags.warnings[0].find("--dtype"), std::string::npos);
   EXPECT_EQ(flags.warnings[0].find("--port"), std::string::npos);
+}
+
+TEST(CheckEffects, NeedlessFlagsAreNoReasonToWarn) {
+  ParsedFlags flags = parse({"--trust-remote-code", "--enable-prompt-tokens-details"});
+  ASSERT_TRUE(check_effects(serve_command(), flags));
+  EXPECT_TRUE(flags.warnings.empty());
+  ASSERT_EQ(flags.notes.size(), 1u);
+  EXPECT_NE(flags.notes[0].find("--trust-remote-code"), std::string::npos);
 }
 
 TEST(ServeCommand, NamesAreUniqueAndAliasesLead) {

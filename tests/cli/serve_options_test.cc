@@ -149,13 +149,31 @@ TEST_F(ConfigFile, FaultsNameTheFile) {
   EXPECT_NE(error_of({"m", "--config", write("prot: 1\n")}).find("port"), std::string::npos);
 }
 
+TEST(ServeOptions, ToolChoiceCannotBeTurnedOffAndSaysSo) {
+  const auto options = options_of({"m", "--no-enable-auto-tool-choice"});
+  ASSERT_TRUE(options) << options.error().message;
+  ASSERT_EQ(options->warnings.size(), 1u);
+  EXPECT_NE(options->warnings[0].find("tool_choice"), std::string::npos);
+  EXPECT_TRUE(options_of({"m"})->warnings.empty());
+}
+
 TEST(Help, ShowsGroupsFlagsAndReasons) {
-  const std::string all = command_help(serve_command(), "all");
+  const auto help = [](std::string_view topic) {
+    const auto text = command_help(serve_command(), topic);
+    return text ? *text : "error: " + text.error().message;
+  };
+  const std::string all = help("all");
   for (const Flag& flag : serve_command().flags) {
     EXPECT_NE(all.find("--" + std::string(flag.name)), std::string::npos) << flag.name;
   }
-  EXPECT_NE(command_help(serve_command(), "port").find("8000"), std::string::npos);
-  EXPECT_EQ(command_help(serve_command(), "server").find("--max-num-seqs"), std::string::npos);
+  EXPECT_NE(help("port").find("8000"), std::string::npos);
+  EXPECT_NE(help("server").find("--port"), std::string::npos);
+  EXPECT_EQ(help("server").find("--max-num-seqs"), std::string::npos);
+  EXPECT_NE(help("reasoning-parser").find("(minimax_m2)"), std::string::npos);
+  EXPECT_EQ(help("prot").find("error: --help=prot is neither a flag nor a heading; did you mean"),
+            0u);
+  EXPECT_NE(help("prot").find("--help=port"), std::string::npos);
+  EXPECT_EQ(help("qqqqqqqqqqqqq").find("error: "), 0u);
 }
 
 }  // namespace
