@@ -32,6 +32,7 @@ def test_version_and_help():
     (["serve", "m", "--port", "99999"], "65535"),
     (["serve", "m", "--enable-lora"], "LoRA"),
     (["chat", "--prot", "1"], "--prot"),
+    (["serve", "--help=prot"], "did you mean --help=port"),
 ])
 def test_usage_errors_exit_2(words, said):
     done = run(*words)
@@ -42,6 +43,7 @@ def test_usage_errors_exit_2(words, said):
 def test_a_folder_that_is_not_there():
     done = run("serve", "/nowhere/at/all", "--port", free_port())
     assert done.returncode == 1 and "/nowhere/at/all" in done.stderr
+    assert "hf download" not in done.stderr
 
 
 def test_a_repository_that_is_not_in_the_cache(tmp_path):
@@ -49,6 +51,7 @@ def test_a_repository_that_is_not_in_the_cache(tmp_path):
                env={"HF_HOME": str(tmp_path)})
     assert done.returncode == 1
     assert "MiniMaxAI/MiniMax-M2.5" in done.stderr and str(tmp_path) in done.stderr
+    assert "hf download MiniMaxAI/MiniMax-M2.5" in done.stderr
 
 
 def test_another_model_is_refused_by_name(tmp_path):
