@@ -17,17 +17,12 @@ TokenLogprobs read_logprobs(const StepResult& result, const SampledRow& row, Tok
   return logprobs;
 }
 
-void end_choice(Sequence& sequence, FinishReason reason, CommitContext& context) {
-  ChoiceOutput& output = context.outputs.of(sequence);
+void end(Sequence& sequence, FinishReason reason, CommitContext& context) {
+  RequestOutput& output = context.outputs.of(sequence);
   output.finish = reason;
   if (reason == FinishReason::kStop) output.stop_token = sequence.tokens.back();
   context.scheduler.finish(sequence);
-  OpenRequest& request = *sequence.request;
-  if (--request.open_choices > 0) return;
-  RequestOutput& last = context.outputs.of(request);
-  last.finished = true;
-  last.error = std::move(request.error);
-  context.ended.push_back(&request);
+  context.ended.push_back(&sequence);
 }
 
 // The draw was void. What the next step does with the token that it took for it is void as well.
@@ -42,33 +37,30 @@ void void_draw(Sequence& sequence, CommitContext& context) {
 
 void commit_token(Sequence& sequence, TokenId token, const StepResult& result,
                   const SampledRow& row, CommitContext& context) {
-  OpenRequest& request = *sequence.request;
-  if (sequence.constraint && !sequence.constraint->accept(token)) {
-    if (!request.error) {
-      request.error = Error{
-          ErrorKind::kInternal,
-          fmt::format("choice {}: token {} does not fit the grammar", sequence.index, token), ""};
-    }
-    return end_choice(sequence, FinishReason::kError, context);
+  Constraint* const constraint = sequence.request.constraint.get();
+  if (constraint != nullptr && !constraint->accept(token)) {
+    context.outputs.of(sequence).error =
+        Error{ErrorKind::kInternal, fmt::format("token {} does not fit the grammar", token), ""};
+    return end(sequence, FinishReason::kError, context);
   }
   sequence.tokens.push_back(token);
   context.scheduler.token_known(sequence);
   ++context.generated_tokens;
-  ChoiceOutput& output = context.outputs.of(sequence);
+  RequestOutput& output = context.outputs.of(sequence);
   output.tokens.push_back(token);
-  const SamplingParams& sampling = request.request.sampling;
+  const SamplingParams& sampling = sequence.request.sampling;
   if (sampling.num_logprobs >= 0 || !sampling.logprob_token_ids.empty()) {
     output.logprobs.push_back(read_logprobs(result, row, token));
   }
   const FinishReason reason = finish_reason(sequence);
-  if (reason != FinishReason::kNone) end_choice(sequence, reason, context);
+  if (reason != FinishReason::kNone) end(sequence, reason, context);
 }
 
 Status commit_row(const PlannedRow& planned, const StepResult& result, CommitContext& context) {
   Sequence& sequence = *planned.sequence;
   const SampledRow* row = result.rows.data() + planned.first_sample;
   if (planned.num_targets > 0) {
-    std::vector<TokenLogprobs>& logprobs = context.outputs.of(*sequence.request).prompt_logprobs;
+    std::vector<TokenLogprobs>& logprobs = context.outputs.of(sequence).prompt_logprobs;
     for (int32_t i = 0; i < planned.num_targets; ++i) {
       logprobs.push_back(read_logprobs(result, *row++, sequence.tokens[planned.first_target + i]));
     }
@@ -101,7 +93,7 @@ Status commit_step(Step& step, const StepResult& result, CommitContext& context)
                 result.rows.size(), step.plan.step(), step.sample.rows.size());
   }
   for (PlannedRow& row : step.rows) {
-    --row.sequence->request->rows_in_flight;
+    --row.sequence->rows_in_flight;
     // Cancelled since it was sampled, or ended before: nobody wants the token.
     if (row.wasted || row.sequence->state == SequenceState::kFinished) continue;
     M2_TRY(commit_row(row, result, context));

@@ -18,8 +18,8 @@ struct CommitContext {
   Scheduler& scheduler;
   Step& next;  // the step queued behind this one: rows of sequences that end here are wasted there
   OutputBatch& outputs;
-  std::vector<OpenRequest*>& ended;  // requests whose last choice ended are appended
-  int64_t& generated_tokens;         // counted up
+  std::vector<Sequence*>& ended;  // those that end here are appended
+  int64_t& generated_tokens;      // counted up
 };
 
 // An error means that the result does not answer the plan: a fault of the executor.

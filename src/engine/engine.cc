@@ -25,18 +25,12 @@ int32_t blocks_for(int64_t tokens, int32_t block_tokens) {
 Status check_fits(const Request& request, const Capacity& capacity) {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt == 0) return invalid("prompt", "the prompt is empty");
-  if (request.n < 1) return invalid("n", "n must be at least 1, got {}", request.n);
   if (request.stop.max_tokens < 1) {
     return invalid("max_tokens", "max_tokens must be at least 1, got {}", request.stop.max_tokens);
   }
   if (prompt >= capacity.max_model_tokens) {
     return invalid("prompt", "the prompt has {} tokens, at most {} leave room for a reply", prompt,
                    capacity.max_model_tokens - 1);
-  }
-  if (!request.constraints.empty() &&
-      request.constraints.size() != static_cast<size_t>(request.n)) {
-    return invalid("n", "{} choices came with {} constraints", request.n,
-                   request.constraints.size());
   }
   const int64_t tokens =
       std::min<int64_t>(prompt + request.stop.max_tokens, capacity.max_model_tokens);
@@ -76,12 +70,12 @@ class Engine::Impl {
 
  private:
   bool take_inbox();
-  void accept(std::unique_ptr<OpenRequest> request);
+  void accept(std::unique_ptr<Sequence> request);
   void cancel(RequestId id);
   Status finish_step(Step& step, Step& next);
   void publish();
   void end_all(FinishReason reason, const Error& error);
-  void retire(OpenRequest& request);
+  void retire(Sequence& sequence);
   void bury();
   void update_stats();
 
@@ -99,9 +93,9 @@ class Engine::Impl {
   bool pending_ = false;  // the one before it runs on the device
   StepResult result_;
   OutputBatch outputs_;
-  std::unordered_map<RequestId, std::unique_ptr<OpenRequest>> open_;
-  std::vector<std::unique_ptr<OpenRequest>> retired_;  // ended, but rows of them are in flight
-  std::vector<OpenRequest*> ended_;
+  std::unordered_map<RequestId, std::unique_ptr<Sequence>> open_;
+  std::vector<std::unique_ptr<Sequence>> retired_;  // ended, but rows of them are in flight
+  std::vector<Sequence*> ended_;
   std::vector<Command> commands_;
   int64_t generated_tokens_ = 0;
   int64_t started_requests_ = 0;
@@ -109,8 +103,7 @@ class Engine::Impl {
 
 Status Engine::Impl::submit(Request request) {
   M2_TRY(check_fits(request, capacity_));
-  return inbox_.submit(
-      std::make_unique<OpenRequest>(std::move(request), capacity_.max_model_tokens));
+  return inbox_.submit(std::make_unique<Sequence>(std::move(request), capacity_.max_model_tokens));
 }
 
 Status Engine::Impl::run() {
@@ -134,9 +127,6 @@ Status Engine::Impl::run() {
     pending_ = !next.empty();
     publish();
     bury();
-    if (!next.empty()) stats_.steps.fetch_add(1, std::memory_order_relaxed);
-    stats_.last_step_tokens.store(static_cast<int64_t>(next.plan.tokens().size()),
-                                  std::memory_order_relaxed);
     update_stats();
     if (options_.check_invariants) scheduler_.check_invariants();
   }
@@ -169,8 +159,8 @@ bool Engine::Impl::take_inbox() {
   return true;
 }
 
-void Engine::Impl::accept(std::unique_ptr<OpenRequest> request) {
-  OpenRequest& accepted = *request;
+void Engine::Impl::accept(std::unique_ptr<Sequence> request) {
+  Sequence& accepted = *request;
   const bool added = open_.emplace(accepted.request.id, std::move(request)).second;
   M2_CHECK(added, "request id {} is in use", accepted.request.id);
   scheduler_.add(accepted);
@@ -179,11 +169,8 @@ void Engine::Impl::accept(std::unique_ptr<OpenRequest> request) {
 void Engine::Impl::cancel(RequestId id) {
   const auto found = open_.find(id);
   if (found == open_.end()) return;
-  OpenRequest& request = *found->second;
-  for (Sequence& sequence : request.choices) {
-    if (sequence.state != SequenceState::kFinished) scheduler_.finish(sequence);
-  }
-  retire(request);
+  scheduler_.finish(*found->second);
+  retire(*found->second);
 }
 
 // Waits for the oldest step and takes it in, while `next` runs behind it.
@@ -193,13 +180,15 @@ Status Engine::Impl::finish_step(Step& step, Step& next) {
   M2_TRY(executor_.wait(deadline, result_));
   CommitContext context{capacity_, scheduler_, next, outputs_, ended_, generated_tokens_};
   M2_TRY(commit_step(step, result_, context));
-  for (OpenRequest* request : ended_) retire(*request);
+  for (Sequence* sequence : ended_) retire(*sequence);
   ended_.clear();
   return {};
 }
 
 void Engine::Impl::publish() {
-  if (!outputs_.empty()) sink_.publish(outputs_.take());
+  if (outputs_.empty()) return;
+  sink_.publish(outputs_.outputs());
+  outputs_.clear();
 }
 
 // Tells every request that has not ended, in the inbox too, that it has.
@@ -209,21 +198,15 @@ void Engine::Impl::end_all(FinishReason reason, const Error& error) {
     command.submit ? accept(std::move(command.submit)) : cancel(command.cancel);
   }
   commands_.clear();
-  for (auto& [id, request] : open_) {
-    // Ended in the very step that failed: its last output is in the batch.
-    if (request->open_choices == 0) {
-      retired_.push_back(std::move(request));
-      continue;
+  for (auto& [id, sequence] : open_) {
+    // One that ended in the very step that failed has its last output in the batch already.
+    if (sequence->state != SequenceState::kFinished) {
+      RequestOutput& output = outputs_.of(*sequence);
+      output.finish = reason;
+      output.error = error;
+      scheduler_.finish(*sequence);
     }
-    for (Sequence& sequence : request->choices) {
-      if (sequence.state == SequenceState::kFinished) continue;
-      outputs_.of(sequence).finish = reason;
-      scheduler_.finish(sequence);
-    }
-    RequestOutput& output = outputs_.of(*request);
-    output.finished = true;
-    output.error = error;
-    retired_.push_back(std::move(request));
+    retired_.push_back(std::move(sequence));
   }
   open_.clear();
   ended_.clear();
@@ -232,15 +215,15 @@ void Engine::Impl::end_all(FinishReason reason, const Error& error) {
 }
 
 // The request has said its last; its memory goes when no row refers to it any more.
-void Engine::Impl::retire(OpenRequest& request) {
-  if (!request.started) inbox_.note_no_longer_waiting(1);
-  const auto found = open_.find(request.request.id);
+void Engine::Impl::retire(Sequence& sequence) {
+  if (!sequence.started) inbox_.note_no_longer_waiting(1);
+  const auto found = open_.find(sequence.request.id);
   retired_.push_back(std::move(found->second));
   open_.erase(found);
 }
 
 void Engine::Impl::bury() {
-  std::erase_if(retired_, [](const auto& request) { return request->rows_in_flight == 0; });
+  std::erase_if(retired_, [](const auto& sequence) { return sequence->rows_in_flight == 0; });
 }
 
 void Engine::Impl::update_stats() {

@@ -14,7 +14,7 @@ void move_all(std::vector<Command>& from, std::vector<Command>& to) {
 
 }  // namespace
 
-Status Inbox::submit(std::unique_ptr<OpenRequest> request) {
+Status Inbox::submit(std::unique_ptr<Sequence> request) {
   {
     std::lock_guard lock(mutex_);
     if (closed_) return fail(ErrorKind::kUnavailable, "", "the engine has stopped");

@@ -16,7 +16,7 @@ namespace m2 {
 
 // Exactly one of the two is set.
 struct Command {
-  std::unique_ptr<OpenRequest> submit;
+  std::unique_ptr<Sequence> submit;
   RequestId cancel = 0;
 };
 
@@ -25,7 +25,7 @@ class Inbox {
   explicit Inbox(int32_t max_waiting) : max_waiting_(max_waiting) {}
 
   // kUnavailable when too many requests wait, or the engine takes no more.
-  Status submit(std::unique_ptr<OpenRequest> request);
+  Status submit(std::unique_ptr<Sequence> request);
   void cancel(RequestId id);
   void drain();  // refuse submits from now on
   void stop();   // the same, and end what is open

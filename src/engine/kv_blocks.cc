@@ -31,7 +31,7 @@ std::span<const TokenId> KvBlocks::block_of(const Sequence& sequence, int32_t bl
 }
 
 PrefixMatch KvBlocks::match(const Sequence& sequence, bool may_read) {
-  PrefixMatch match{0, 0, cache_.root(sequence.request->request.cache_salt)};
+  PrefixMatch match{0, 0, cache_.root(sequence.request.cache_salt)};
   if (!prefix_caching_ || !may_read) return match;
   const int32_t most = (sequence.known() - 1) / block_tokens_;
   while (match.blocks < most) {

@@ -1,10 +1,11 @@
-// Gathers what one turn of the loop has to say, one RequestOutput a request, one ChoiceOutput a
-// choice. Requests and sequences remember their place in the batch, so nothing is searched.
+// Gathers what one turn of the loop has to say, one RequestOutput a request. Sequences remember
+// their place in the batch, so nothing is searched; batches reuse one another's memory.
 //
 // Thread-safety: one owner.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/output.h"
@@ -14,14 +15,13 @@ namespace m2 {
 
 class OutputBatch {
  public:
-  // The output of this request or choice in the current batch, made on first use. References last
-  // until the next call.
-  RequestOutput& of(OpenRequest& request);
-  ChoiceOutput& of(Sequence& sequence);
+  // The output of this request in the current batch, made on first use; lasts until the next call.
+  RequestOutput& of(Sequence& sequence);
 
+  std::span<RequestOutput> outputs() { return outputs_; }
   bool empty() const { return outputs_.empty(); }
-  // Hands the batch over and begins the next one.
-  std::vector<RequestOutput> take();
+  // Begins the next batch.
+  void clear();
 
  private:
   std::vector<RequestOutput> outputs_;

@@ -1,4 +1,5 @@
-// What the engine is asked: a prompt in tokens and how to continue it. Text never gets here.
+// What the engine is asked: a prompt in tokens and how to continue it, once. Text never gets here;
+// n choices of a prompt are n requests, which share its KV blocks through the prefix cache.
 //
 // Invariants on submit, checked by whoever builds a request (the server, at its edge): ids are in
 // [0, vocab_size); prompt and max_tokens fit max_model_len; every vector is within its bound.
@@ -49,13 +50,11 @@ struct Request {
   std::vector<TokenId> prompt;
   SamplingParams sampling;
   StopParams stop;
-  int32_t n = 1;         // choices; choice i draws with seed + i
   int32_t priority = 0;  // lower first, under the priority policy
   uint64_t client = 0;   // whose it is (such as a hash of the API key): each gets an equal share
   std::string cache_salt;
-  int32_t prompt_logprobs = -1;  // -1: none; n: the n best at every prompt position
-  // One a choice, or empty. Owned by the engine until the choice ends.
-  std::vector<std::unique_ptr<Constraint>> constraints;
+  int32_t prompt_logprobs = -1;            // -1: none; n: the n best at every prompt position
+  std::unique_ptr<Constraint> constraint;  // null: everything is allowed
 };
 
 }  // namespace m2

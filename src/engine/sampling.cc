@@ -20,12 +20,12 @@ bool is_begun(const std::vector<TokenId>& word, const Sequence& sequence) {
 
 // min_tokens bans the end, unless nothing else may follow: a reply that can only end, ends.
 bool bans_end(const Sequence& sequence) {
-  return sequence.generated() < sequence.request->request.stop.min_tokens && !sequence.ends_only &&
-         !(sequence.constraint && sequence.constraint->finished());
+  return sequence.generated() < sequence.request.stop.min_tokens && !sequence.ends_only &&
+         !(sequence.request.constraint && sequence.request.constraint->finished());
 }
 
 Range append_banned(std::vector<TokenId>& ids, const Sequence& sequence) {
-  const Request& request = sequence.request->request;
+  const Request& request = sequence.request;
   const auto begin = static_cast<int32_t>(ids.size());
   if (bans_end(sequence)) {
     append(ids, request.stop.eos_token_ids);
@@ -67,7 +67,7 @@ void add_history(SamplePlan& plan, Sequence& sequence, SampleRow& row) {
 
 void add_draw(const Capacity& capacity, SamplePlan& plan, const PlannedRow& planned) {
   Sequence& sequence = *planned.sequence;
-  const SamplingParams& sampling = sequence.request->request.sampling;
+  const SamplingParams& sampling = sequence.request.sampling;
   SampleRow row;
   row.slot = sequence.slot;
   row.token_index = planned.first_token + planned.num_tokens - 1;
@@ -76,7 +76,7 @@ void add_draw(const Capacity& capacity, SamplePlan& plan, const PlannedRow& plan
   row.top_p = sampling.top_p;
   row.min_p = sampling.min_p;
   row.top_k = sampling.top_k;
-  row.seed = sampling.seed + static_cast<uint64_t>(sequence.index);
+  row.seed = sampling.seed;
   row.num_logprobs = sampling.num_logprobs;
   if (!sampling.logprob_token_ids.empty()) {
     row.num_logprobs = std::max(row.num_logprobs, 0);
@@ -93,8 +93,8 @@ void add_draw(const Capacity& capacity, SamplePlan& plan, const PlannedRow& plan
     row.allowed = append(plan.ids, sampling.allowed_token_ids);
   }
   row.banned = append_banned(plan.ids, sequence);
-  if (sequence.constraint) {
-    row.mask = append_mask(plan.masks, *sequence.constraint, capacity.vocab_size);
+  if (sequence.request.constraint) {
+    row.mask = append_mask(plan.masks, *sequence.request.constraint, capacity.vocab_size);
   }
   plan.rows.push_back(row);
 }
@@ -109,7 +109,7 @@ void add_targets(SamplePlan& plan, const PlannedRow& planned) {
     row.position = position;
     row.draw = false;
     row.target = sequence.tokens[position];
-    row.num_logprobs = sequence.request->request.prompt_logprobs;
+    row.num_logprobs = sequence.request.prompt_logprobs;
     plan.rows.push_back(row);
   }
 }

@@ -15,9 +15,8 @@ constexpr uint64_t kReplyWork = 256;
 // Prompt positions whose logprobs a row over [computed, computed + tokens) gives: the logits at one
 // position judge the token at the next.
 int32_t targets_in(const Sequence& sequence, int32_t tokens) {
-  const OpenRequest& request = *sequence.request;
-  if (!request.wants_prompt_logprobs() || sequence.index != 0) return 0;
-  const int32_t first = std::max(sequence.computed + 1, request.next_prompt_target);
+  if (!sequence.wants_prompt_logprobs()) return 0;
+  const int32_t first = std::max(sequence.computed + 1, sequence.next_prompt_target);
   const int32_t last = std::min(sequence.computed + tokens, sequence.prompt_tokens - 1);
   return std::max(0, last - first + 1);
 }
@@ -39,39 +38,47 @@ Scheduler::Scheduler(const Capacity& capacity, const EngineOptions& options)
       free_slots_(capacity.max_sequences) {
   running_.reserve(capacity.max_sequences);
   chunks_.reserve(capacity.max_sequences);
+  giving_way_.reserve(capacity.max_sequences);
   std::iota(free_slots_.rbegin(), free_slots_.rend(), 0);
 }
 
-void Scheduler::add(OpenRequest& request) {
+void Scheduler::add(Sequence& sequence) {
   const bool by_priority = options_.policy == SchedulingPolicy::kPriority;
-  const int32_t priority = by_priority ? request.request.priority : 0;
-  for (Sequence& sequence : request.choices) {
-    uint64_t turn = 0;
-    if (options_.share_by_client) {
-      const auto work = static_cast<uint64_t>(sequence.prompt_tokens) + kReplyWork;
-      turn = share_.enter(request.request.client, work);
-    }
-    sequence.rank = {priority, turn, next_arrival_++};
-    waiting_.insert(sequence);
+  uint64_t turn = 0;
+  if (options_.share_by_client) {
+    const auto work = static_cast<uint64_t>(sequence.prompt_tokens) + kReplyWork;
+    turn = share_.enter(sequence.request.client, work);
   }
+  sequence.rank = {by_priority ? sequence.request.priority : 0, turn, next_arrival_++};
+  wait(sequence);
+}
+
+void Scheduler::wait(Sequence& sequence) {
+  sequence.state = SequenceState::kWaiting;
+  waiting_.insert(sequence);
+  share_.add_waiting(sequence.request.client, 1);
+}
+
+void Scheduler::stop_waiting(Sequence& sequence) {
+  waiting_.remove(sequence);
+  share_.add_waiting(sequence.request.client, -1);
+  if (next_ == &sequence) next_ = nullptr;
 }
 
 void Scheduler::finish(Sequence& sequence) {
   if (sequence.state == SequenceState::kRunning) {
-    kv_.release(sequence);
-    free_slots_.push_back(sequence.slot);
-    sequence.slot = -1;
-    running_.erase(std::ranges::find(running_, &sequence));
+    leave(static_cast<size_t>(std::ranges::find(running_, &sequence) - running_.begin()));
   } else if (sequence.state == SequenceState::kWaiting) {
-    waiting_.remove(sequence);
+    stop_waiting(sequence);
   }
   sequence.state = SequenceState::kFinished;
-  sequence.constraint.reset();
+  sequence.request.constraint.reset();
 }
 
 void Scheduler::plan(Step& step) {
   step.clear();
   step.plan.set_step(++step_number_);
+  make_way();
   preempted_ = false;
   chunks_.clear();
   Budget budget = prefill_budget();
@@ -123,7 +130,7 @@ int32_t Scheduler::chunk_tokens(const Sequence& sequence, const Budget& budget) 
   }
   const int32_t targets = targets_in(sequence, tokens);
   if (targets > budget.targets) {
-    const int32_t first = std::max(sequence.computed + 1, sequence.request->next_prompt_target);
+    const int32_t first = std::max(sequence.computed + 1, sequence.next_prompt_target);
     tokens = first + budget.targets - 1 - sequence.computed;
   }
   // The token that completes the prompt also needs a row for its draw.
@@ -140,28 +147,103 @@ int32_t Scheduler::make_room(size_t place, int32_t tokens) {
   if (missing <= 0) return tokens;
   const int32_t block_tokens = capacity_.block_tokens;
   const bool stuck = sequence.num_blocks * block_tokens == sequence.computed;
-  while (stuck && kv_.available() == 0 && running_.size() > place + 1) preempt(*running_.back());
+  while (stuck && kv_.available() == 0 && preempt_after(place)) continue;
   const int64_t room =
       (int64_t{sequence.num_blocks} + kv_.available()) * block_tokens - sequence.computed;
-  // The last in order may find no room at all. It keeps its blocks and waits: those before it will
-  // end, or take its blocks.
+  // A late one in order may find no room at all. It keeps its blocks and waits: those before it
+  // will end, or take its blocks.
   tokens = static_cast<int32_t>(std::min<int64_t>(tokens, room));
   kv_.extend(sequence, sequence.computed + tokens);
   return tokens;
 }
 
-void Scheduler::preempt(Sequence& sequence) {
-  M2_CHECK(running_.back() == &sequence);
-  running_.pop_back();
+// Preempts the last in order behind `place`, but of no client that runs less than that one's: a
+// newcomer that others gave way for would be the first to go. The first in order always finds one.
+bool Scheduler::preempt_after(size_t place) {
+  const Sequence& sequence = *running_[place];
+  const int32_t own = share_.running(sequence.request.client);
+  for (size_t last = running_.size() - 1; last > place; --last) {
+    const Sequence& other = *running_[last];
+    if (options_.share_by_client && other.rank.priority == sequence.rank.priority &&
+        share_.running(other.request.client) < own) {
+      continue;
+    }
+    preempt(last);
+    return true;
+  }
+  return false;
+}
+
+// Takes the sequence at `place` off the running list, with its blocks and its slot.
+void Scheduler::leave(size_t place) {
+  Sequence& sequence = *running_[place];
+  running_.erase(running_.begin() + static_cast<ptrdiff_t>(place));
+  share_.add_running(sequence.request.client, -1);
   kv_.release(sequence);
   free_slots_.push_back(sequence.slot);
   sequence.slot = -1;
+}
+
+// The sequence has no row in the step being planned: callers see to that by the order of things.
+void Scheduler::preempt(size_t place) {
+  Sequence& sequence = *running_[place];
+  leave(place);
   sequence.computed = 0;
   sequence.history_sent = 0;
-  sequence.state = SequenceState::kWaiting;
-  waiting_.insert(sequence);
+  wait(sequence);
   preempted_ = true;
   ++counters_.preemptions;
+}
+
+// The first in the queue waits for a slot or blocks.
+// The sequence, next to start, was found to have no slot or too few blocks.
+bool Scheduler::is_blocked(const Sequence& next) const {
+  if (running_.size() >= max_running_) return true;
+  return next.rank.arrival == blocked_arrival_ && blocked_releases_ == kv_.releases();
+}
+
+// Who is to start though there is no room: the first in the queue, unless a client that is short of
+// its share stands behind it. That one may overtake, since its place is paid for by a client that
+// runs more; and as urgent as the first it must be.
+Sequence& Scheduler::next_without_room(int32_t most) const {
+  Sequence& front = waiting_.front();
+  if (!options_.share_by_client || !share_.leaves_behind(most)) return front;
+  const std::span<Sequence* const> waiting = waiting_.sequences();
+  for (size_t i = waiting.size(); i-- > 0;) {
+    if (waiting[i]->rank.priority != front.rank.priority) break;
+    if (share_.running(waiting[i]->request.client) + 2 <= most) return *waiting[i];
+  }
+  return front;
+}
+
+// Lets running sequences give way where the next has no room: less urgent ones, and those of the
+// client that runs most, down to where it still runs no less than the next one's. The last in order
+// go, as many as it takes, or none if all of them would not do.
+void Scheduler::make_way() {
+  if (waiting_.empty()) return;
+  if (!is_blocked(next_ ? *next_ : waiting_.front())) return;
+  const uint64_t busiest = share_.busiest();
+  const int32_t most = options_.share_by_client ? share_.running(busiest) : 0;
+  Sequence& next = next_ ? *next_ : next_without_room(most);
+  int32_t may_give = most - share_.running(next.request.client) - 1;
+  int32_t missing = kv_.blocks_for(next.known()) + promised_blocks() - kv_.available();
+  bool slot = running_.size() < max_running_;
+  giving_way_.clear();
+  for (size_t place = running_.size(); place-- > 0 && (missing > 0 || !slot);) {
+    const Sequence& sequence = *running_[place];
+    if (sequence.rank.priority < next.rank.priority) break;
+    if (sequence.uncomputed() == 0) continue;  // about to end by itself
+    if (sequence.rank.priority == next.rank.priority) {
+      if (sequence.request.client != busiest || may_give <= 0) continue;
+      --may_give;
+    }
+    missing -= std::max(sequence.num_blocks, kv_.blocks_for(sequence.length()));
+    slot = true;
+    giving_way_.push_back(place);
+  }
+  if (missing > 0 || !slot) return;
+  for (const size_t place : giving_way_) preempt(place);  // from the last on: places stay right
+  next_ = &next;
 }
 
 // Blocks that the running sequences still need for the tokens they have.
@@ -175,20 +257,20 @@ int32_t Scheduler::promised_blocks() const {
 
 void Scheduler::admit(Step& step, Budget& budget) {
   while (!waiting_.empty() && running_.size() < max_running_ && budget.tokens > 0) {
-    // Strictly in order: a small sequence never overtakes a large one, which would then starve.
-    if (!start(step, waiting_.front(), budget)) return;
+    // In order: a small sequence never overtakes a large one, which would then starve. What others
+    // gave way for goes to nobody else.
+    if (!start(step, next_ ? *next_ : waiting_.front(), budget)) return;
   }
 }
 
 bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
-  M2_CHECK(sequence.draws_in_flight == 0);
-  const bool blocked = sequence.rank.arrival == blocked_arrival_;
-  if (blocked && blocked_releases_ == kv_.releases()) return false;
+  // Preempted in this very step: the token that it is owed is not known yet.
+  if (sequence.draws_in_flight > 0) return false;
+  if (is_blocked(sequence)) return false;
 
-  OpenRequest& request = *sequence.request;
   // Logprobs of a prompt position need its logits, so nothing may be skipped while some are due.
-  const bool reads_cache = !request.wants_prompt_logprobs() || sequence.index != 0 ||
-                           request.next_prompt_target >= sequence.prompt_tokens;
+  const bool reads_cache =
+      !sequence.wants_prompt_logprobs() || sequence.next_prompt_target >= sequence.prompt_tokens;
   const PrefixMatch match = kv_.match(sequence, reads_cache);
   // All of it must fit beside what was begun, though it may take several steps: half a prompt helps
   // nobody.
@@ -204,7 +286,7 @@ bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
     sequence.computed = 0;
     return false;
   }
-  waiting_.pop();
+  stop_waiting(sequence);
   sequence.state = SequenceState::kRunning;
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
@@ -212,6 +294,7 @@ bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
   kv_.extend(sequence, sequence.computed + tokens);
   const auto by_rank = [](const Sequence* other) { return other->rank; };
   running_.insert(std::ranges::upper_bound(running_, sequence.rank, {}, by_rank), &sequence);
+  share_.add_running(sequence.request.client, 1);
   note_start(sequence);
   spend(budget, sequence, tokens);
   add_row(step, sequence, tokens);
@@ -223,15 +306,11 @@ void Scheduler::note_start(Sequence& sequence) {
   if (sequence.started) return;
   sequence.started = true;
   share_.start(sequence.rank.turn);
-  OpenRequest& request = *sequence.request;
-  const int32_t hits = std::min(sequence.computed, sequence.prompt_tokens);
+  sequence.cached_tokens = std::min(sequence.computed, sequence.prompt_tokens);
   if (options_.prefix_caching) {
     counters_.prefix_queries += sequence.prompt_tokens;
-    counters_.prefix_hits += hits;
+    counters_.prefix_hits += sequence.cached_tokens;
   }
-  if (sequence.index == 0) request.cached_tokens = hits;
-  if (request.started) return;
-  request.started = true;
   ++counters_.started_requests;
   counters_.prompt_tokens += sequence.prompt_tokens;
 }
@@ -259,14 +338,13 @@ void Scheduler::add_row(Step& step, Sequence& sequence, int32_t tokens) {
   row.context_tokens = context;
   row.num_targets = targets_in(sequence, tokens);
   row.draws = context + tokens == sequence.length();
-  OpenRequest& request = *sequence.request;
   if (row.num_targets > 0) {
-    row.first_target = std::max(context + 1, request.next_prompt_target);
-    request.next_prompt_target = row.first_target + row.num_targets;
+    row.first_target = std::max(context + 1, sequence.next_prompt_target);
+    sequence.next_prompt_target = row.first_target + row.num_targets;
   }
   step.rows.push_back(row);
 
-  ++request.rows_in_flight;
+  ++sequence.rows_in_flight;
   sequence.computed += tokens;
   sequence.draws_in_flight += row.draws;
   kv_.hold_full_blocks(sequence);

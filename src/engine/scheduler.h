@@ -4,6 +4,8 @@
 // step's tokens; then waiting sequences start, in order, while slots and blocks last. When blocks
 // run out, the last sequence in order is preempted: it loses its blocks and is computed again
 // later, mostly from the prefix cache. The first in order always gets on, so all of them finish.
+// Where the next has no room, less urgent ones give way, and those of a client that runs more than
+// its share.
 //
 // Planning needs lengths, never token values; it runs one step ahead of the tokens.
 //
@@ -27,8 +29,8 @@ class Scheduler {
  public:
   Scheduler(const Capacity& capacity, const EngineOptions& options);
 
-  // Queues every choice of the request. The request outlives its rows_in_flight.
-  void add(OpenRequest& request);
+  // Queues the sequence, which outlives its rows_in_flight.
+  void add(Sequence& sequence);
   // Ends a sequence: blocks and slot are free at once.
   void finish(Sequence& sequence);
 
@@ -72,7 +74,14 @@ class Scheduler {
   int32_t promised_blocks() const;
   int32_t chunk_tokens(const Sequence& sequence, const Budget& budget) const;
   int32_t make_room(size_t place, int32_t tokens);
-  void preempt(Sequence& sequence);
+  void wait(Sequence& sequence);
+  void stop_waiting(Sequence& sequence);
+  void leave(size_t place);
+  void preempt(size_t place);
+  bool preempt_after(size_t place);
+  bool is_blocked(const Sequence& next) const;
+  Sequence& next_without_room(int32_t most) const;
+  void make_way();
   void admit(Step& step, Budget& budget);
   bool start(Step& step, Sequence& sequence, Budget& budget);
   void note_start(Sequence& sequence);
@@ -90,7 +99,9 @@ class Scheduler {
   std::vector<Chunk> chunks_;        // prefill of running sequences in the step being planned
   uint64_t step_number_ = 0;
   uint64_t next_arrival_ = 0;
-  bool preempted_ = false;  // in the step being planned
+  bool preempted_ = false;    // in the step being planned
+  Sequence* next_ = nullptr;  // waiting; others gave way for it, so it starts before any other
+  std::vector<size_t> giving_way_;  // places in running_, for make_way() alone
   // The sequence that did not fit, and when: it is looked at again once blocks were released.
   uint64_t blocked_arrival_ = UINT64_MAX;
   uint64_t blocked_releases_ = 0;

@@ -14,8 +14,7 @@ struct EngineStats {
   std::atomic<int64_t> blocks_total{0}, blocks_used{0};  // used: referenced by a sequence
   std::atomic<int64_t> prompt_tokens{0}, generation_tokens{0};
   std::atomic<int64_t> prefix_queries{0}, prefix_hits{0};  // tokens
-  std::atomic<int64_t> preemptions{0}, steps{0};
-  std::atomic<int64_t> last_step_tokens{0};
+  std::atomic<int64_t> preemptions{0};
   std::atomic<int64_t> heartbeat_ns{0};  // steady clock, each turn of the loop
 };
 

@@ -34,7 +34,7 @@ TEST_F(EngineEndTest, AFaultEndsEveryOpenRequestWithOneError) {
     EXPECT_TRUE(heard.finished);
     ASSERT_TRUE(heard.error) << "request " << id;
     EXPECT_EQ(heard.error->kind, ErrorKind::kInternal);
-    EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kError);
+    EXPECT_EQ(heard.reply.finish, FinishReason::kError);
   }
   const Status refused = engine_->submit(endless(6, {3}, 5));
   ASSERT_FALSE(refused);
@@ -78,7 +78,7 @@ TEST_F(EngineEndTest, StopAbortsWhatIsOpenAndLeavesTheExecutorIdle) {
   for (RequestId id = 1; id <= 2; ++id) {
     const Heard heard = sink_.heard(id);
     EXPECT_TRUE(heard.finished);
-    EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kAbort);
+    EXPECT_EQ(heard.reply.finish, FinishReason::kAbort);
     ASSERT_TRUE(heard.error);
     EXPECT_EQ(heard.error->kind, ErrorKind::kUnavailable);
   }
@@ -128,13 +128,6 @@ TEST_F(EngineEndTest, RefusesWhatCanNeverRun) {
           "the prompt has 128 tokens, at most 127 leave room for a reply");
   refused(endless(1, tokens_from(1, 30), 12), "max_tokens",
           "30 prompt tokens and 12 for the reply need 11 KV blocks of 4 tokens, the cache has 10");
-  Request none = endless(1, {5}, 5);
-  none.n = 0;
-  refused(std::move(none), "n", "n must be at least 1, got 0");
-  Request uneven = endless(1, {5}, 5);
-  uneven.n = 2;
-  uneven.constraints.push_back(std::make_unique<TestConstraint>(1, kEnd, 100));
-  refused(std::move(uneven), "n", "2 choices came with 1 constraints");
   answer(endless(1, tokens_from(1, 30), 11));  // exactly fits: the last token is never computed
 }
 

@@ -20,7 +20,7 @@ class EnginePrefixTest : public EngineFixture {
     make(fake_, options_);
     size_t next = 1;
     sink_.on_output = [&](const RequestOutput& output) {
-      if (!output.finished || next == requests.size()) return;
+      if (!output.finished() || next == requests.size()) return;
       submit(requests[next++]);
       if (next == requests.size()) engine_->drain();
     };
@@ -45,7 +45,7 @@ class EnginePrefixTest : public EngineFixture {
 
   std::vector<TokenId> prompt_and_reply(const Request& request) const {
     std::vector<TokenId> tokens = request.prompt;
-    const Reply reply = reference_reply(request, 0, fake_.capacity);
+    const Reply reply = reference_reply(request, fake_.capacity);
     tokens.insert(tokens.end(), reply.tokens.begin(), reply.tokens.end());
     return tokens;
   }
@@ -108,7 +108,7 @@ TEST_F(EnginePrefixTest, AReplyThatEndedByTokenIsHeldToItsEnd) {
   std::vector<TokenId> prompt = first.prompt;
   prompt.insert(prompt.end(), {9, 9, 9, 9, 9, kEnd, 20, 21});
   sink_.on_output = [&](const RequestOutput& output) {
-    if (output.id == 1 && output.finished) {
+    if (output.id == 1 && output.finished()) {
       submit(endless(2, prompt, 2));
       engine_->drain();
     }
@@ -119,18 +119,16 @@ TEST_F(EnginePrefixTest, AReplyThatEndedByTokenIsHeldToItsEnd) {
   EXPECT_EQ(executor_->wrong_reads(), 0u);
 }
 
-TEST_F(EnginePrefixTest, ChoicesShareThePromptInOneStep) {
-  Request request = endless(1, tokens_from(1, 50), 3);
-  request.n = 4;
-  answer_in_turn([&] {
-    std::vector<Request> requests;
-    requests.push_back(std::move(request));
-    return requests;
-  }());
+// As the server submits n choices of one prompt.
+TEST_F(EnginePrefixTest, RequestsThatComeTogetherShareTheirPromptInOneStep) {
+  make(fake_, options_);
+  std::vector<Request> requests;
+  for (RequestId id = 1; id <= 4; ++id) requests.push_back(endless(id, tokens_from(1, 50), 3));
+  answer(requests);
   EXPECT_EQ(executor_->recorded()[0].tokens.size(), 50u + 3 * 2);
   EXPECT_EQ(engine_->stats().prefix_hits, 3 * 48);
-  EXPECT_EQ(cached(1), 0);  // of the request: its first choice found nothing
-  EXPECT_EQ(engine_->stats().prompt_tokens, 50);
+  EXPECT_EQ(cached(1), 0);
+  for (RequestId id = 2; id <= 4; ++id) EXPECT_EQ(cached(id), 48);
 }
 
 TEST_F(EnginePrefixTest, ASaltSeesOnlyItsOwn) {
@@ -158,14 +156,11 @@ TEST_F(EnginePrefixTest, PromptLogprobsSkipTheCacheButFillIt) {
 TEST_F(EnginePrefixTest, WithoutCachingNothingIsShared) {
   options_.prefix_caching = false;
   std::vector<Request> requests;
-  for (RequestId id = 1; id <= 2; ++id) {
-    requests.push_back(endless(id, tokens_from(1, 21), 2));
-    requests.back().n = 2;
-  }
+  for (RequestId id = 1; id <= 2; ++id) requests.push_back(endless(id, tokens_from(1, 21), 2));
   answer_in_turn(std::move(requests));
   EXPECT_EQ(cached(2), 0);
   EXPECT_EQ(engine_->stats().prefix_queries, 0);
-  EXPECT_EQ(computed_tokens(), 4 * (21 + 1));
+  EXPECT_EQ(computed_tokens(), 2 * (21 + 1));
 }
 
 TEST_F(EnginePrefixTest, WhatACancelledRequestComputedIsKept) {
@@ -183,6 +178,66 @@ TEST_F(EnginePrefixTest, WhatACancelledRequestComputedIsKept) {
   expect_answer(endless(2, tokens_from(1, 60), 2));
   EXPECT_EQ(cached(2), 32);
   expect_idle();
+}
+
+// Two share the first's blocks, which it lets go of while the second still reads them.
+TEST_F(EnginePrefixTest, BlocksOfACancelledRequestStayForThoseThatShareThem) {
+  fake_.capacity.num_blocks = 20;  // of 4 tokens: no room to be careless with
+  Request second = endless(2, tokens_from(1, 34), 20), third = endless(3, tokens_from(3, 30), 20);
+  fake_.on_wait = [&](uint64_t step) {
+    if (step != 2) return;
+    engine_->cancel(1);
+    submit(third);  // takes every block that came free
+    engine_->drain();
+  };
+  make(fake_);
+  submit(endless(1, tokens_from(1, 34), 20));
+  submit(second);
+  ASSERT_TRUE(engine_->run());
+  expect_answer(second);
+  expect_answer(third);
+  EXPECT_EQ(cached(2), 32);
+  expect_idle();
+}
+
+// The second is preempted while both run, and finds the shared blocks again, which the first holds.
+TEST_F(EnginePrefixTest, APreemptedSequenceSharesAgain) {
+  fake_.capacity.num_blocks = 20;
+  make(fake_);
+  const Request first = endless(1, tokens_from(1, 34), 36),
+                second = endless(2, tokens_from(1, 34), 36);
+  submit(first);
+  submit(second);
+  run_dry();
+  expect_answer(first);
+  expect_answer(second);
+  EXPECT_GT(engine_->stats().preemptions, 0);
+  // 34 and 2 at the start; a restart computes at most what the second had said and a block.
+  const int64_t each_once = 34 + 35 + 2 + 35;
+  EXPECT_LE(computed_tokens(), each_once + engine_->stats().preemptions * (36 + 4));
+}
+
+// Several conversations take turns, as chat clients do: each turn computes its question, the last
+// partial block and nothing else, however the others come between.
+TEST_F(EnginePrefixTest, ConversationsThatInterleaveComputeOnlyWhatIsNew) {
+  fake_.capacity.num_blocks = 2000;
+  fake_.capacity.max_model_tokens = 3000;
+  constexpr RequestId kConversations = 3, kTurns = 6;
+  std::vector<std::vector<TokenId>> history(kConversations);
+  std::vector<Request> requests;
+  int64_t fresh = 0;
+  for (RequestId turn = 0; turn < kTurns; ++turn) {
+    for (RequestId who = 0; who < kConversations; ++who) {
+      const auto held = static_cast<int64_t>(history[who].empty() ? 0 : history[who].size() - 1);
+      const std::vector<TokenId> question = tokens_from(100 * who + turn, turn == 0 ? 500 : 37);
+      history[who].insert(history[who].end(), question.begin(), question.end());
+      requests.push_back(endless(1 + turn * kConversations + who, history[who], 25));
+      fresh += static_cast<int64_t>(history[who].size()) - held / 4 * 4 + 24;
+      history[who] = prompt_and_reply(requests.back());
+    }
+  }
+  answer_in_turn(std::move(requests));
+  EXPECT_EQ(computed_tokens(), fresh);
 }
 
 TEST_F(EnginePrefixTest, EvictsTheLongestUnusedAndTheTailFirst) {

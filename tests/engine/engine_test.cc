@@ -34,7 +34,7 @@ TEST_F(EngineTest, EndsAtTheEndTokenAndKeepsIt) {
   make(fake);
   submit(make_request(1, {5, 6, 7}, 20));
   run_dry();
-  const Reply reply = sink_.heard(1).choices[0];
+  const Reply reply = sink_.heard(1).reply;
   EXPECT_EQ(reply.tokens, (std::vector<TokenId>{9, 9, 9, kEnd}));
   EXPECT_EQ(reply.finish, FinishReason::kStop);
   EXPECT_EQ(reply.stop_token, kEnd);
@@ -50,7 +50,7 @@ TEST_F(EngineTest, EndsAtAStopIdOfTheRequestEvenWithIgnoreEos) {
   request.stop.stop_token_ids = {33};
   submit(request);
   run_dry();
-  const Reply reply = sink_.heard(1).choices[0];
+  const Reply reply = sink_.heard(1).reply;
   EXPECT_EQ(reply.tokens, (std::vector<TokenId>{kEnd, kEnd, kEnd, kEnd, kEnd, 33}));
   EXPECT_EQ(reply.stop_token, 33);
 }
@@ -59,8 +59,8 @@ TEST_F(EngineTest, EndsAtTheLongestSequence) {
   make();
   const Request request = endless(1, tokens_from(1, 120), 1000);
   answer(request);
-  EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 8u);
-  EXPECT_EQ(sink_.heard(1).choices[0].finish, FinishReason::kLength);
+  EXPECT_EQ(sink_.heard(1).reply.tokens.size(), 8u);
+  EXPECT_EQ(sink_.heard(1).reply.finish, FinishReason::kLength);
 }
 
 TEST_F(EngineTest, QueuesTheNextStepBeforeItReadsTheTokensOfThisOne) {
@@ -114,7 +114,7 @@ TEST_F(EngineTest, CountsWhatItDoes) {
   EXPECT_EQ(stats.prompt_tokens, 5);
   EXPECT_EQ(stats.generation_tokens, 7);
   EXPECT_EQ(stats.blocks_total, 64);
-  EXPECT_EQ(stats.steps, 4);
+  EXPECT_EQ(executor_->steps(), 4u);
   EXPECT_EQ(stats.preemptions, 0);
   EXPECT_NE(stats.heartbeat_ns, 0);
   EXPECT_TRUE(engine_->healthy());
@@ -127,8 +127,8 @@ TEST_F(EngineTest, CancelFreesBlocksWithinAStepAndSilences) {
     ++waits;
     if (waits == 3) engine_->cancel(1);
     if (waits == 4) {  // the very next turn: only request 2 holds blocks
-      EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 3u);
-      EXPECT_EQ(sink_.heard(2).choices[0].tokens.size(), 3u);
+      EXPECT_EQ(sink_.heard(1).reply.tokens.size(), 3u);
+      EXPECT_EQ(sink_.heard(2).reply.tokens.size(), 3u);
     }
     if (waits == 5) {
       EXPECT_EQ(engine_->stats().blocks_used, 2);
@@ -139,7 +139,7 @@ TEST_F(EngineTest, CancelFreesBlocksWithinAStepAndSilences) {
   submit(endless(1, tokens_from(1, 40), 50));
   submit(kept);
   run_dry();
-  EXPECT_EQ(sink_.heard(1).choices[0].tokens.size(), 3u);
+  EXPECT_EQ(sink_.heard(1).reply.tokens.size(), 3u);
   EXPECT_FALSE(sink_.heard(1).finished);
   expect_answer(kept);
 }
@@ -161,16 +161,18 @@ TEST_F(EngineTest, CancelReachesWaitingRequestsAndThoseInTheInbox) {
   run_dry();
   expect_answer(first);
   expect_answer(last);
-  EXPECT_TRUE(sink_.heard(2).choices.empty());
-  EXPECT_TRUE(sink_.heard(3).choices.empty());
+  EXPECT_TRUE(sink_.heard(2).reply.tokens.empty());
+  EXPECT_TRUE(sink_.heard(3).reply.tokens.empty());
 }
 
-TEST_F(EngineTest, GivesEachChoiceItsOwnSeed) {
+TEST_F(EngineTest, DrawsWithTheSeedOfEachRequest) {
   make();
-  Request request = endless(1, {5, 6, 7}, 10);
-  request.n = 5;
-  answer(request);
-  EXPECT_NE(sink_.heard(1).choices[0].tokens, sink_.heard(1).choices[1].tokens);
+  std::vector<Request> requests;
+  for (RequestId id = 1; id <= 3; ++id) requests.push_back(endless(id, {5, 6, 7}, 10));
+  requests[2].sampling.seed = requests[0].sampling.seed;
+  answer(requests);
+  EXPECT_NE(sink_.heard(1).reply.tokens, sink_.heard(2).reply.tokens);
+  EXPECT_EQ(sink_.heard(1).reply.tokens, sink_.heard(3).reply.tokens);
 }
 
 TEST_F(EngineTest, GivesLogprobs) {
@@ -178,11 +180,13 @@ TEST_F(EngineTest, GivesLogprobs) {
   fake.capacity.max_sample_rows = 5;
   fake.capacity.max_sequences = 4;
   make(fake);
-  Request request = endless(1, tokens_from(3, 30), 10);
-  request.n = 3;
-  request.sampling.num_logprobs = 2;
-  request.prompt_logprobs = 3;
-  answer(request);
+  std::vector<Request> requests;
+  for (RequestId id = 1; id <= 3; ++id) {
+    requests.push_back(endless(id, tokens_from(3, 30), 10));
+    requests.back().sampling.num_logprobs = 2;
+    if (id != 2) requests.back().prompt_logprobs = 3;
+  }
+  answer(requests);
 }
 
 // Allows everything and then changes its mind.
@@ -196,21 +200,17 @@ class FickleConstraint : public Constraint {
   int tokens_ = 0;
 };
 
-TEST_F(EngineTest, ATokenThatTheGrammarRejectsEndsThatChoiceOnly) {
+TEST_F(EngineTest, ATokenThatTheGrammarRejectsEndsThatRequestOnly) {
   make();
   Request request = endless(1, {5, 6, 7}, 10);
-  request.n = 2;
-  request.constraints.push_back(std::make_unique<FickleConstraint>());
-  request.constraints.push_back(nullptr);
+  request.constraint = std::make_unique<FickleConstraint>();
   ASSERT_TRUE(engine_->submit(std::move(request)));
   const Request other = endless(2, {8, 9}, 10);
   submit(other);
   run_dry();
   const Heard heard = sink_.heard(1);
-  EXPECT_EQ(heard.choices.at(0).finish, FinishReason::kError);
-  EXPECT_EQ(heard.choices.at(0).tokens.size(), 3u);
-  EXPECT_EQ(heard.choices.at(1).finish, FinishReason::kLength);
-  EXPECT_EQ(heard.choices.at(1).tokens.size(), 10u);
+  EXPECT_EQ(heard.reply.finish, FinishReason::kError);
+  EXPECT_EQ(heard.reply.tokens.size(), 3u);
   EXPECT_TRUE(heard.finished);
   ASSERT_TRUE(heard.error);
   EXPECT_EQ(heard.error->kind, ErrorKind::kInternal);

@@ -27,7 +27,7 @@ void PrintTo(const TraceCase& what, std::ostream* out) { *out << what.name; }
 
 // What the test remembers of a request to compute its answer from.
 struct Asked {
-  Request request;  // without constraints
+  Request request;  // without its constraint
   MakeConstraint make_constraint;
   std::optional<uint64_t> cancelled_at;  // turn
 };
@@ -82,6 +82,8 @@ class Trace {
     if (turn_ >= case_.steps) return;
     const int wanted = case_.fake.capacity.max_sequences * 2;
     if (alive() == 0 || (alive() < wanted && chance(25))) submit();
+    // Another choice of the same prompt, in the same step.
+    while (alive() < wanted && chance(20)) submit(true);
     if (chance(3)) submit_too_large();
     if (alive() > 1 && chance(8)) cancel_one();
   }
@@ -117,7 +119,6 @@ class Trace {
     request.stop.ignore_eos = chance(20);
     request.stop.eos_token_ids = {kEnd};
     if (chance(30)) request.stop.stop_token_ids = {2, 17};
-    request.n = chance(20) ? pick(2, 4) : 1;
     request.priority = pick(0, 3);
     request.client = static_cast<uint64_t>(pick(0, 2));
     if (chance(30)) request.cache_salt = salts_[pick(0, 1)];
@@ -125,8 +126,12 @@ class Trace {
     return request;
   }
 
-  void submit() {
+  void submit(bool same_prompt = false) {
     Asked asked{random_request(), {}, {}};
+    if (same_prompt) {
+      asked.request.prompt = last_.prompt;
+      asked.request.cache_salt = last_.cache_salt;
+    }
     const int32_t vocab_size = case_.fake.capacity.vocab_size;
     if (chance(15) && asked.request.sampling.allowed_token_ids.empty()) {
       asked.request.sampling.bad_words.clear();  // with the grammar they might leave nothing
@@ -137,12 +142,11 @@ class Trace {
       };
     }
     Request sent = copy_of(asked.request);
-    for (int i = 0; asked.make_constraint && i < sent.n; ++i) {
-      sent.constraints.push_back(asked.make_constraint());
-    }
+    if (asked.make_constraint) sent.constraint = asked.make_constraint();
     const RequestId id = sent.id;
     const Status status = engine_->submit(std::move(sent));
     ASSERT_TRUE(status) << status.error().message;
+    last_ = copy_of(asked.request);
     open_.emplace(id, std::move(asked));
   }
 
@@ -171,7 +175,7 @@ class Trace {
       // What the step in flight brought may still come out, later ones not.
       EXPECT_EQ(*asked.cancelled_at, turn_) << "request " << output.id << " was cancelled";
     }
-    if (!output.finished) return;
+    if (!output.finished()) return;
     expect_right(sink_.heard(output.id), asked.request, case_.fake.capacity, asked.make_constraint);
     sink_.forget(output.id);
     ++answered_;
@@ -187,6 +191,7 @@ class Trace {
   const std::vector<std::string> salts_{"one", "two"};
   std::vector<std::vector<TokenId>> prefixes_;
   std::map<RequestId, Asked> open_;
+  Request last_;
   RequestId next_id_ = 1;
   uint64_t turn_ = 0, answered_ = 0, cancelled_ = 0;
 };

@@ -28,6 +28,34 @@ TEST(FairShareTest, ALatecomerIsNotOwedTheTimeItWasAway) {
   EXPECT_EQ(share.enter(3, 10), 500u);
 }
 
+TEST(FairShareTest, CountsWhatEachClientRuns) {
+  FairShare share;
+  EXPECT_EQ(share.running(1), 0);
+  share.add_running(1, 1);
+  share.add_running(1, 1);
+  share.add_running(2, 1);
+  share.add_running(1, -1);
+  share.add_running(2, -1);
+  EXPECT_EQ(share.running(1), 1);
+  EXPECT_EQ(share.running(2), 0);
+  share.add_running(3, 4);
+  EXPECT_EQ(share.busiest(), 3u);
+}
+
+TEST(FairShareTest, SomebodyIsLeftBehindWhenTwoShort) {
+  FairShare share;
+  share.add_running(1, 3);
+  share.add_waiting(1, 9);
+  EXPECT_FALSE(share.leaves_behind(3));  // its own
+  share.add_running(2, 2);
+  share.add_waiting(2, 1);
+  EXPECT_FALSE(share.leaves_behind(3));  // to take one would only turn the tables
+  share.add_running(2, -1);
+  EXPECT_TRUE(share.leaves_behind(3));
+  share.add_waiting(2, -1);
+  EXPECT_FALSE(share.leaves_behind(3));  // nobody waits
+}
+
 TEST(FairShareTest, ForgetsClientsThatHaveNothingAhead) {
   FairShare share;
   for (uint64_t client = 0; client < 1000; ++client) {

@@ -8,11 +8,11 @@
 namespace m2 {
 namespace {
 
-std::unique_ptr<OpenRequest> make_open(RequestId id) {
+std::unique_ptr<Sequence> make_open(RequestId id) {
   Request request;
   request.id = id;
   request.prompt = {5, 6};
-  return std::make_unique<OpenRequest>(std::move(request), 100);
+  return std::make_unique<Sequence>(std::move(request), 100);
 }
 
 TEST(InboxTest, KeepsTheOrderOfSubmitsAndCancels) {

@@ -19,9 +19,9 @@ class KvBlocksTest : public testing::Test {
     Request request;
     request.prompt = std::move(tokens);
     request.cache_salt = std::move(salt);
-    requests_.push_back(
-        std::make_unique<OpenRequest>(std::move(request), kCapacity.max_model_tokens));
-    Sequence& sequence = requests_.back()->choices[0];
+    sequences_.push_back(
+        std::make_unique<Sequence>(std::move(request), kCapacity.max_model_tokens));
+    Sequence& sequence = *sequences_.back();
     sequence.slot = slot;
     sequence.state = SequenceState::kRunning;
     return sequence;
@@ -43,7 +43,7 @@ class KvBlocksTest : public testing::Test {
   }
 
   KvBlocks kv_{kCapacity, true, 1};
-  std::vector<std::unique_ptr<OpenRequest>> requests_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
 };
 
 TEST_F(KvBlocksTest, SharesFullBlocksOfEqualPrefixes) {

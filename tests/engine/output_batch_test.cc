@@ -2,58 +2,68 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace m2 {
 namespace {
 
-OpenRequest make_open(RequestId id, int32_t n) {
+Sequence make_sequence(RequestId id) {
   Request request;
   request.id = id;
   request.prompt = {5, 6};
-  request.n = n;
-  return OpenRequest(std::move(request), 100);
+  return Sequence(std::move(request), 100);
 }
 
-TEST(OutputBatchTest, OneOutputARequestAndOneAChoice) {
-  OpenRequest one = make_open(1, 3), two = make_open(2, 1);
+std::vector<TokenId> tokens_of(const RequestOutput& output) {
+  return {output.tokens.begin(), output.tokens.end()};
+}
+
+TEST(OutputBatchTest, OneOutputARequest) {
+  Sequence one = make_sequence(1), two = make_sequence(2);
   OutputBatch batch;
   EXPECT_TRUE(batch.empty());
-  batch.of(one.choices[2]).tokens.push_back(7);
-  batch.of(two.choices[0]).tokens.push_back(8);
-  batch.of(one.choices[0]).tokens.push_back(9);
-  batch.of(one.choices[2]).tokens.push_back(10);
-  batch.of(one).finished = true;
-  const std::vector<RequestOutput> outputs = batch.take();
+  batch.of(one).tokens.push_back(7);
+  batch.of(two).tokens.push_back(8);
+  batch.of(one).tokens.push_back(9);
+  batch.of(one).finish = FinishReason::kLength;
+  const std::span<RequestOutput> outputs = batch.outputs();
   ASSERT_EQ(outputs.size(), 2u);
   EXPECT_EQ(outputs[0].id, 1u);
-  EXPECT_TRUE(outputs[0].finished);
-  ASSERT_EQ(outputs[0].choices.size(), 2u);
-  EXPECT_EQ(outputs[0].choices[0].index, 2);
-  EXPECT_EQ(outputs[0].choices[0].tokens, (std::vector<TokenId>{7, 10}));
-  EXPECT_EQ(outputs[0].choices[1].index, 0);
+  EXPECT_TRUE(outputs[0].finished());
+  EXPECT_EQ(tokens_of(outputs[0]), (std::vector<TokenId>{7, 9}));
   EXPECT_EQ(outputs[1].id, 2u);
-  EXPECT_FALSE(outputs[1].finished);
+  EXPECT_FALSE(outputs[1].finished());
 }
 
-TEST(OutputBatchTest, BeginsAnewAfterTake) {
-  OpenRequest one = make_open(1, 1);
+TEST(OutputBatchTest, BeginsAnewInTheSameMemory) {
+  Sequence one = make_sequence(1);
   OutputBatch batch;
-  batch.of(one.choices[0]).tokens.push_back(7);
-  batch.take();
+  batch.of(one).tokens.push_back(7);
+  batch.of(one).error = Error{ErrorKind::kInternal, "a", "b"};
+  const RequestOutput* const memory = batch.outputs().data();
+  const RequestOutput taken = std::move(batch.outputs()[0]);  // as a sink may
+  batch.clear();
   EXPECT_TRUE(batch.empty());
-  batch.of(one.choices[0]).tokens.push_back(8);
-  EXPECT_EQ(batch.take().at(0).choices.at(0).tokens, std::vector<TokenId>{8});
+  batch.of(one).tokens.push_back(8);
+  ASSERT_EQ(batch.outputs().size(), 1u);
+  EXPECT_EQ(batch.outputs().data(), memory);
+  EXPECT_EQ(tokens_of(batch.outputs()[0]), std::vector<TokenId>{8});
+  EXPECT_FALSE(batch.outputs()[0].error);
+  EXPECT_TRUE(taken.error);
 }
 
 TEST(OutputBatchTest, TellsCachedTokensOnceWhenKnown) {
-  OpenRequest one = make_open(1, 1);
+  Sequence one = make_sequence(1);
   OutputBatch batch;
-  batch.of(one);
-  EXPECT_EQ(batch.take().at(0).cached_tokens, -1);
+  const auto told = [&] {
+    const int32_t cached = batch.of(one).cached_tokens;
+    batch.clear();
+    return cached;
+  };
+  EXPECT_EQ(told(), -1);
   one.cached_tokens = 12;
-  batch.of(one);
-  EXPECT_EQ(batch.take().at(0).cached_tokens, 12);
-  batch.of(one);
-  EXPECT_EQ(batch.take().at(0).cached_tokens, -1);
+  EXPECT_EQ(told(), 12);
+  EXPECT_EQ(told(), -1);
 }
 
 }  // namespace

@@ -18,14 +18,13 @@
 
 namespace m2 {
 
-// As a Request without its constraints, which cannot be copied.
+// As a Request without its constraint, which cannot be copied.
 inline Request copy_of(const Request& request) {
   Request copy;
   copy.id = request.id;
   copy.prompt = request.prompt;
   copy.sampling = request.sampling;
   copy.stop = request.stop;
-  copy.n = request.n;
   copy.priority = request.priority;
   copy.client = request.client;
   copy.cache_salt = request.cache_salt;
@@ -95,7 +94,7 @@ inline bool reference_allows(const Request& request, std::span<const TokenId> ou
   return constraint == nullptr || constraint->allows(token);
 }
 
-inline Reply reference_reply(const Request& request, int32_t index, const Capacity& capacity,
+inline Reply reference_reply(const Request& request, const Capacity& capacity,
                              const MakeConstraint& make_constraint = {}) {
   const SamplingParams& sampling = request.sampling;
   const std::unique_ptr<TestConstraint> constraint = make_constraint ? make_constraint() : nullptr;
@@ -106,7 +105,7 @@ inline Reply reference_reply(const Request& request, int32_t index, const Capaci
     what.context = context;
     what.vocab_size = capacity.vocab_size;
     what.temperature = sampling.temperature;
-    what.seed = sampling.seed + static_cast<uint64_t>(index);
+    what.seed = sampling.seed;
     what.penalised = sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
                      sampling.frequency_penalty != 0.0f;
     what.history = context;
@@ -145,7 +144,7 @@ inline Reply reference_reply(const Request& request, int32_t index, const Capaci
 
 // What the engine said of one request.
 struct Heard {
-  std::map<int32_t, Reply> choices;
+  Reply reply;
   std::vector<TokenLogprobs> prompt_logprobs;
   int32_t cached_tokens = -1;
   bool finished = false;
@@ -157,7 +156,7 @@ class HearingSink : public OutputSink {
  public:
   std::function<void(const RequestOutput&)> on_output;
 
-  void publish(std::vector<RequestOutput> batch) override {
+  void publish(std::span<RequestOutput> batch) override {
     for (RequestOutput& output : batch) {
       add(output);
       if (on_output) on_output(output);
@@ -183,24 +182,20 @@ class HearingSink : public OutputSink {
     std::lock_guard lock(mutex_);
     Heard& heard = heard_[output.id];
     EXPECT_FALSE(heard.finished) << "request " << output.id << " spoke after its end";
-    for (const ChoiceOutput& choice : output.choices) {
-      Reply& reply = heard.choices[choice.index];
-      EXPECT_EQ(reply.finish, FinishReason::kNone)
-          << "choice " << choice.index << " of request " << output.id << " spoke after its end";
-      reply.tokens.insert(reply.tokens.end(), choice.tokens.begin(), choice.tokens.end());
-      reply.logprobs.insert(reply.logprobs.end(), choice.logprobs.begin(), choice.logprobs.end());
-      reply.finish = choice.finish;
-      reply.stop_token = choice.stop_token;
-    }
+    Reply& reply = heard.reply;
+    reply.tokens.insert(reply.tokens.end(), output.tokens.begin(), output.tokens.end());
+    reply.logprobs.insert(reply.logprobs.end(), output.logprobs.begin(), output.logprobs.end());
+    reply.finish = output.finish;
+    reply.stop_token = output.stop_token;
     heard.prompt_logprobs.insert(heard.prompt_logprobs.end(), output.prompt_logprobs.begin(),
                                  output.prompt_logprobs.end());
     if (output.cached_tokens >= 0) {
       EXPECT_EQ(heard.cached_tokens, -1) << "cached_tokens told twice";
       heard.cached_tokens = output.cached_tokens;
     }
-    heard.finished = output.finished;
+    heard.finished = output.finished();
     heard.error = output.error;
-    finished_ += output.finished;
+    finished_ += output.finished();
   }
 
   mutable std::mutex mutex_;
@@ -223,19 +218,17 @@ inline void expect_right(const Heard& heard, const Request& request, const Capac
                          const MakeConstraint& make_constraint = {}) {
   EXPECT_TRUE(heard.finished) << "request " << request.id << " has not ended";
   EXPECT_FALSE(heard.error) << heard.error->message;
-  ASSERT_EQ(heard.choices.size(), static_cast<size_t>(request.n));
-  for (const auto& [index, reply] : heard.choices) {
-    const Reply wanted = reference_reply(request, index, capacity, make_constraint);
-    EXPECT_EQ(reply.tokens, wanted.tokens) << "request " << request.id << " choice " << index;
-    EXPECT_EQ(reply.finish, wanted.finish);
-    EXPECT_EQ(reply.stop_token, wanted.stop_token);
-    expect_same_logprobs(reply.logprobs, wanted.logprobs);
-  }
+  const Reply& reply = heard.reply;
+  const Reply wanted = reference_reply(request, capacity, make_constraint);
+  EXPECT_EQ(reply.tokens, wanted.tokens) << "request " << request.id;
+  EXPECT_EQ(reply.finish, wanted.finish);
+  EXPECT_EQ(reply.stop_token, wanted.stop_token);
+  expect_same_logprobs(reply.logprobs, wanted.logprobs);
   if (request.prompt_logprobs < 0) {
     EXPECT_TRUE(heard.prompt_logprobs.empty());
     return;
   }
-  std::vector<TokenLogprobs> wanted;
+  std::vector<TokenLogprobs> prompt_logprobs;
   for (size_t position = 1; position < request.prompt.size(); ++position) {
     const auto context = std::span(request.prompt).first(position);
     const TokenId token = request.prompt[position];
@@ -244,9 +237,9 @@ inline void expect_right(const Heard& heard, const Request& request, const Capac
       const TokenId id = (token + i) % capacity.vocab_size;
       logprobs.top.emplace_back(id, fake_logprob(context, id));
     }
-    wanted.push_back(logprobs);
+    prompt_logprobs.push_back(logprobs);
   }
-  expect_same_logprobs(heard.prompt_logprobs, wanted);
+  expect_same_logprobs(heard.prompt_logprobs, prompt_logprobs);
 }
 
 }  // namespace m2

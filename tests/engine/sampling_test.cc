@@ -31,13 +31,13 @@ Request make_request() {
 class Drawing {
  public:
   explicit Drawing(Request request, Ids output = {})
-      : open_(std::move(request), kCapacity.max_model_tokens), step_(kCapacity) {
-    sequence().slot = 2;
-    sequence().state = SequenceState::kRunning;
+      : sequence_(std::move(request), kCapacity.max_model_tokens), step_(kCapacity) {
+    sequence_.slot = 2;
+    sequence_.state = SequenceState::kRunning;
     say(output);
   }
 
-  Sequence& sequence() { return open_.choices[0]; }
+  Sequence& sequence() { return sequence_; }
   void say(const Ids& output) {
     sequence().tokens.insert(sequence().tokens.end(), output.begin(), output.end());
   }
@@ -65,7 +65,7 @@ class Drawing {
   Step& step() { return step_; }
 
  private:
-  OpenRequest open_;
+  Sequence sequence_;
   Step step_;
 };
 
@@ -126,10 +126,10 @@ TEST(SamplingTest, MinTokensBansTheEndUntilThereAreEnough) {
 TEST(SamplingTest, MinTokensYieldsWhereOnlyTheEndMayFollow) {
   Request request = make_request();
   request.stop.min_tokens = 10;
-  request.constraints.push_back(std::make_unique<TestConstraint>(1, 1, 70));
+  request.constraint = std::make_unique<TestConstraint>(1, 1, 70);
   Drawing drawing(std::move(request));
   EXPECT_EQ(drawing.banned(), (Ids{1, 2}));
-  drawing.sequence().constraint->accept(0);
+  drawing.sequence().request.constraint->accept(0);
   EXPECT_EQ(drawing.banned(), Ids{});
 
   Request only_ends = make_request();
@@ -179,7 +179,7 @@ TEST(SamplingTest, WithoutPenaltiesNoHistoryIsSent) {
 
 TEST(SamplingTest, AMaskHasABitForEachToken) {
   Request request = make_request();
-  request.constraints.push_back(std::make_unique<TestConstraint>(5, 1, 70));
+  request.constraint = std::make_unique<TestConstraint>(5, 1, 70);
   Drawing drawing(std::move(request));
   EXPECT_EQ(drawing.draw().mask, 0);
   const std::vector<uint32_t>& masks = drawing.step().sample.masks;
@@ -201,7 +201,7 @@ class FreeConstraint : public Constraint {
 
 TEST(SamplingTest, AConstraintThatRestrictsNothingHasNoMask) {
   Request request = make_request();
-  request.constraints.push_back(std::make_unique<FreeConstraint>());
+  request.constraint = std::make_unique<FreeConstraint>();
   Drawing drawing(std::move(request));
   EXPECT_EQ(drawing.draw().mask, -1);
   EXPECT_TRUE(drawing.step().sample.masks.empty());

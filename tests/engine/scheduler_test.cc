@@ -18,20 +18,21 @@ class Driver {
         scheduler_(capacity_, options),
         steps_{Step(capacity), Step(capacity)} {}
 
-  OpenRequest& add(int32_t prompt_tokens, int32_t max_tokens = 50, int32_t n = 1,
-                   int32_t prompt_logprobs = -1) {
+  Sequence& add(int32_t prompt_tokens, int32_t max_tokens = 50, int32_t prompt_logprobs = -1) {
     Request request;
-    request.id = requests_.size() + 1;
+    request.id = sequences_.size() + 1;
     for (int32_t i = 0; i < prompt_tokens; ++i) {
       request.prompt.push_back(static_cast<TokenId>(10 + request.id));
     }
     request.stop.max_tokens = max_tokens;
-    request.n = n;
     request.prompt_logprobs = prompt_logprobs;
-    requests_.push_back(
-        std::make_unique<OpenRequest>(std::move(request), capacity_.max_model_tokens));
-    scheduler_.add(*requests_.back());
-    return *requests_.back();
+    return add(std::move(request));
+  }
+  Sequence& add(Request request) {
+    sequences_.push_back(
+        std::make_unique<Sequence>(std::move(request), capacity_.max_model_tokens));
+    scheduler_.add(*sequences_.back());
+    return *sequences_.back();
   }
 
   // One turn; returns the step that it queued.
@@ -45,12 +46,11 @@ class Driver {
     return next;
   }
 
-  // (slot's choice, tokens) of each row, as "request.choice:tokens".
+  // Each row as "request:tokens".
   static std::vector<std::string> rows(const Step& step) {
     std::vector<std::string> texts;
     for (const PlannedRow& row : step.rows) {
-      texts.push_back(fmt::format("{}.{}:{}", row.sequence->request->request.id,
-                                  row.sequence->index, row.num_tokens));
+      texts.push_back(fmt::format("{}:{}", row.sequence->request.id, row.num_tokens));
     }
     return texts;
   }
@@ -68,19 +68,19 @@ class Driver {
       result.rows.back().tokens = {static_cast<int32_t>(result.tokens.size()), 1};
       result.tokens.push_back(9);
     }
-    std::vector<OpenRequest*> ended;
+    std::vector<Sequence*> ended;
     int64_t generated = 0;
     CommitContext context{capacity_, scheduler_, next, outputs_, ended, generated};
     const Status status = commit_step(step, result, context);
     ASSERT_TRUE(status) << status.error().message;
-    outputs_.take();
+    outputs_.clear();
   }
 
   const Capacity capacity_;
   Scheduler scheduler_;
   Step steps_[2];
   OutputBatch outputs_;
-  std::vector<std::unique_ptr<OpenRequest>> requests_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
   int turn_ = 0;
   bool pending_ = false;
 };
@@ -100,9 +100,9 @@ TEST(SchedulerTest, DecodesComeFirstThenPrefillUnderOneBudget) {
   driver.add(3);
   driver.add(30);
   driver.add(5);
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:3", "2.0:17"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:13", "3.0:5"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:1", "3.0:1"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:3", "2:17"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1", "2:13", "3:5"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1", "2:1", "3:1"}));
 }
 
 TEST(SchedulerTest, AnOlderPrefillDoesNotComeBeforeAYoungerDecode) {
@@ -111,8 +111,8 @@ TEST(SchedulerTest, AnOlderPrefillDoesNotComeBeforeAYoungerDecode) {
   Driver driver(kCapacity, options);
   driver.add(30);
   driver.add(3);
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:8", "2.0:3"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"2.0:1", "1.0:8"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:8", "2:3"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"2:1", "1:8"}));
 }
 
 TEST(SchedulerTest, WithoutChunksPromptsAreWhole) {
@@ -123,9 +123,9 @@ TEST(SchedulerTest, WithoutChunksPromptsAreWhole) {
   driver.add(12);
   driver.add(45);  // fits no step: it is cut, but only when it has a step to itself
   driver.add(2);
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:12"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1", "2.0:1", "3.0:18"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1", "2:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1", "2:1", "3:18"}));
 }
 
 TEST(SchedulerTest, SlotsBoundThoseThatRun) {
@@ -135,7 +135,7 @@ TEST(SchedulerTest, SlotsBoundThoseThatRun) {
   EXPECT_EQ(driver.scheduler().waiting(), 2u);
   driver.turn();  // the second and last tokens
   driver.turn();  // nothing to compute: all six end with it
-  EXPECT_EQ(driver.next_rows(), (Rows{"7.0:2", "8.0:2"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"7:2", "8:2"}));
 }
 
 TEST(SchedulerTest, FewSampleRowsOrStepTokensBoundThoseThatRun) {
@@ -158,14 +158,14 @@ TEST(SchedulerTest, APromptStartsOnlyIfAllOfItFitsBesideThoseThatBegan) {
   EngineOptions options;
   options.long_prefill_tokens = 12;  // leaves 8 tokens of each step to others
   Driver driver(capacity, options);
-  driver.add(60);                       // 15 blocks, of which the first step takes 3
-  OpenRequest& large = driver.add(24);  // 6 blocks: 17 are free, but 12 are promised
-  driver.add(1);                        // would fit, but does not overtake
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12"}));
+  driver.add(60);                    // 15 blocks, of which the first step takes 3
+  Sequence& large = driver.add(24);  // 6 blocks: 17 are free, but 12 are promised
+  driver.add(1);                     // would fit, but does not overtake
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:12"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:12"}));
   // Gone is who stood in the way, though no block came free.
-  driver.scheduler().finish(large.choices[0]);
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:12", "3.0:1"}));
+  driver.scheduler().finish(large);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:12", "3:1"}));
 }
 
 TEST(SchedulerTest, PreemptsTheLastAndComputesItAgain) {
@@ -174,9 +174,9 @@ TEST(SchedulerTest, PreemptsTheLastAndComputesItAgain) {
   EngineOptions options;
   options.prefix_caching = false;
   Driver driver(capacity, options);
-  driver.add(8, 16);                                 // 2 blocks, and 4 more to come
-  Sequence& second = driver.add(12, 16).choices[0];  // 3 blocks, and 4 more
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:8", "2.0:12"}));
+  driver.add(8, 16);                      // 2 blocks, and 4 more to come
+  Sequence& second = driver.add(12, 16);  // 3 blocks, and 4 more
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:8", "2:12"}));
   while (driver.scheduler().counters().preemptions == 0) driver.turn();
   EXPECT_EQ(second.state, SequenceState::kWaiting);
   EXPECT_EQ(second.num_blocks, 0);
@@ -194,51 +194,56 @@ TEST(SchedulerTest, TheLastInOrderWaitsWithItsBlocksRatherThanLoseThem) {
   Capacity capacity = kCapacity;
   capacity.num_blocks = 5;
   Driver driver(capacity);
-  driver.add(11, 4);                               // 3 blocks, 4 from its third token on
-  Sequence& second = driver.add(8, 8).choices[0];  // 2 blocks, then stuck
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:11", "2.0:8"}));
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1"}));
+  driver.add(11, 4);                    // 3 blocks, 4 from its third token on
+  Sequence& second = driver.add(8, 8);  // 2 blocks, then stuck
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:11", "2:8"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1"}));
   EXPECT_EQ(second.state, SequenceState::kRunning);
   // Now the first is stuck as well, and takes the second's blocks.
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:1"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:1"}));
   EXPECT_EQ(driver.scheduler().counters().preemptions, 1);
   EXPECT_EQ(second.state, SequenceState::kWaiting);
   for (int i = 0; i < 20; ++i) driver.turn();
   EXPECT_EQ(second.state, SequenceState::kFinished);
 
   Driver other(capacity);
-  other.add(11, 2);                             // 3 blocks, enough to its end
-  Sequence& last = other.add(8, 8).choices[0];  // 2 blocks, then stuck
-  EXPECT_EQ(other.next_rows(), (Rows{"1.0:11", "2.0:8"}));
-  EXPECT_EQ(other.next_rows(), (Rows{"1.0:1"}));
+  other.add(11, 2);                  // 3 blocks, enough to its end
+  Sequence& last = other.add(8, 8);  // 2 blocks, then stuck
+  EXPECT_EQ(other.next_rows(), (Rows{"1:11", "2:8"}));
+  EXPECT_EQ(other.next_rows(), (Rows{"1:1"}));
   EXPECT_EQ(last.state, SequenceState::kRunning);
   for (int i = 0; i < 20; ++i) other.turn();
   EXPECT_EQ(other.scheduler().counters().preemptions, 0);
   EXPECT_EQ(last.state, SequenceState::kFinished);
 }
 
-TEST(SchedulerTest, ChoicesHitBlocksQueuedInTheSameStep) {
+TEST(SchedulerTest, EqualPromptsHitBlocksQueuedInTheSameStep) {
   Driver driver(kCapacity);
-  driver.add(10, 50, 3);
-  EXPECT_EQ(driver.next_rows(), (Rows{"1.0:10", "1.1:2", "1.2:2"}));
+  for (RequestId id = 1; id <= 3; ++id) {
+    Request request;
+    request.id = id;
+    request.prompt.assign(10, 11);
+    driver.add(std::move(request));
+  }
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:10", "2:2", "3:2"}));
 }
 
 TEST(SchedulerTest, PromptLogprobsAreCutToTheirShareOfSampleRows) {
   Driver driver(kCapacity);  // 12 sample rows, half of them for prompts
-  driver.add(16, 50, 1, 0);
+  driver.add(16, 50, 0);
   driver.add(3);
   const Step& first = driver.turn();
-  EXPECT_EQ(Driver::rows(first), (Rows{"1.0:6", "2.0:3"}));
+  EXPECT_EQ(Driver::rows(first), (Rows{"1:6", "2:3"}));
   ASSERT_EQ(first.sample.rows.size(), 7u);
   for (int32_t i = 0; i < 6; ++i) {
     EXPECT_FALSE(first.sample.rows[i].draw);
     EXPECT_EQ(first.sample.rows[i].position, i + 1);
     EXPECT_EQ(first.sample.rows[i].target, 11);
   }
-  EXPECT_EQ(driver.next_rows(), (Rows{"2.0:1", "1.0:6"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"2:1", "1:6"}));
   // 15 positions have a token before them; the last row also draws.
   const Step& last = driver.turn();
-  EXPECT_EQ(Driver::rows(last), (Rows{"2.0:1", "1.0:4"}));
+  EXPECT_EQ(Driver::rows(last), (Rows{"2:1", "1:4"}));
   EXPECT_EQ(last.rows[1].num_targets, 3);
   EXPECT_TRUE(last.rows[1].draws);
 }

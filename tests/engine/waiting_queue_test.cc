@@ -6,8 +6,8 @@ namespace m2 {
 namespace {
 
 std::vector<Sequence> make_sequences(std::vector<SequenceRank> ranks) {
-  std::vector<Sequence> sequences(ranks.size());
-  for (size_t i = 0; i < ranks.size(); ++i) sequences[i].rank = ranks[i];
+  std::vector<Sequence> sequences;
+  for (const SequenceRank& rank : ranks) sequences.emplace_back(Request{}, 1).rank = rank;
   return sequences;
 }
 
