@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <thread>
+
+#include "tests/server/test_server.h"
 
 namespace m2 {
 namespace {
@@ -102,6 +105,78 @@ TEST(Replicas, MemoryIsBoundedAndTheOldestGoFirst) {
   EXPECT_EQ(again.work_tokens, 1);
   replicas.release(again);
   EXPECT_EQ(replicas.take(first, "", 1).work_tokens, 32769) << "forgotten";
+}
+
+// A server over two engines.
+class TwoEngines : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const test::TestText* text = test::pocket_text();
+    if (text == nullptr) GTEST_SKIP() << "models/pocket is not there";
+    ServerOptions options;
+    options.host = "127.0.0.1";
+    options.port = 0;
+    options.served_names = {"m"};
+    options.eos_token_ids = {text->end_token};
+    server_ =
+        std::move(*Server::create(options, {text->tokenizer.get(), text->chat_template.get()}));
+    ASSERT_TRUE(server_->start());
+    const Capacity capacity{.num_blocks = 1024,
+                            .block_tokens = 16,
+                            .max_step_tokens = 512,
+                            .max_sequences = 16,
+                            .max_sample_rows = 64,
+                            .max_model_tokens = 2048,
+                            .vocab_size = 1024};
+    std::vector<Engine*> all;
+    for (int i = 0; i < 2; ++i) {
+      executors_.push_back(
+          std::make_unique<test::SlowExecutor>(capacity, *text->tokenizer, text->end_token));
+      engines_.push_back(
+          std::make_unique<Engine>(EngineOptions{}, *executors_[i], server_->sink()));
+      all.push_back(engines_[i].get());
+      threads_.emplace_back([engine = all.back()] { (void)engine->run(); });
+    }
+    server_->serve(all);
+  }
+  void TearDown() override {
+    for (auto& engine : engines_) engine->stop();
+    for (std::thread& thread : threads_) thread.join();
+    if (server_) server_->stop();
+  }
+  int chat(const std::string& reply) {
+    return test::ask(server_->port(),
+                     test::post("/v1/chat/completions", test::ask_for(reply, R"("model":"m")")))
+        .status;
+  }
+  int health() { return test::ask(server_->port(), test::get("/health")).status; }
+
+  std::vector<std::unique_ptr<test::SlowExecutor>> executors_;
+  std::unique_ptr<Server> server_;
+  std::vector<std::unique_ptr<Engine>> engines_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(TwoEngines, ShareTheRequestsAndTheMetricsTellThemApart) {
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(chat("number " + std::to_string(i)), 200);
+  EXPECT_GT(engines_[0]->stats().generation_tokens, 0);
+  EXPECT_GT(engines_[1]->stats().generation_tokens, 0);
+  const std::string metrics = test::ask(server_->port(), test::get("/metrics")).body;
+  for (const char* engine : {"engine=\"0\"", "engine=\"1\""}) {
+    const size_t at = metrics.find(std::string("vllm:request_success_total{") + engine);
+    EXPECT_NE(at, std::string::npos) << engine;
+    EXPECT_NE(metrics.find(std::string("vllm:num_requests_running{") + engine), std::string::npos);
+  }
+}
+
+TEST_F(TwoEngines, OneThatDiedMakesTheServerUnhealthy) {
+  EXPECT_EQ(health(), 200);
+  executors_[1]->broken = true;
+  int failed = 0;
+  for (int i = 0; i < 4 && failed == 0; ++i) failed += chat("x") != 200 ? 1 : 0;
+  EXPECT_EQ(failed, 1) << "every second request goes to the broken one";
+  EXPECT_EQ(health(), 503);
+  EXPECT_EQ(chat("x"), 503);
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ OpsMemory CpuOps::memory_for(const ModelConfig& config, const Shard& shard, cons
   OpsMemory memory;
   memory.kv_bytes = kv_shape(config, shard, limits).bytes();
   memory.scratch_bytes = counter.carve(nullptr) +
-                         PenaltyCounts::bytes(limits.max_sequences, config.vocab_size) +
+                         PenaltyCounts::bytes(limits.max_sequences, shard.vocab_count) +
                          Sampler::Scratch::bytes(config.vocab_size) * threads;
   if (shard.size > 1) memory.scratch_bytes += ShardedSampler::bytes(shard, limits.max_sample_rows);
   return memory;
@@ -128,7 +128,7 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   const KvShape shape = kv_shape(config, shard, limits);
   ops->memory_ = HostMemory(scratch_bytes);
   HostMemory kv(shape.bytes());
-  const size_t counts_bytes = PenaltyCounts::bytes(limits.max_sequences, config.vocab_size);
+  const size_t counts_bytes = PenaltyCounts::bytes(limits.max_sequences, shard.vocab_count);
   HostMemory counts(counts_bytes);
   if (ops->memory_.bytes() != scratch_bytes || kv.bytes() != shape.bytes() ||
       counts.bytes() != counts_bytes) {
@@ -139,7 +139,8 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   ops->touch({ops->memory_.data(), scratch_bytes});
   ops->touch({kv.data(), kv.bytes()});
   ops->kv_ = std::make_unique<KvCache>(shape, std::move(kv));
-  ops->counts_ = std::make_unique<PenaltyCounts>(config.vocab_size, std::move(counts));
+  ops->counts_ =
+      std::make_unique<PenaltyCounts>(shard.vocab_count, std::move(counts), shard.vocab_begin);
   ops->sampler_scratch_.assign(threads, Sampler::Scratch(config.vocab_size));
   for (Sampler::Scratch& scratch : ops->sampler_scratch_) {
     scratch.candidates.reserve(config.vocab_size);  // a copy does not keep capacity

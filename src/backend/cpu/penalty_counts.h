@@ -1,6 +1,7 @@
 // What each slot's sequence has said so far, for the repetition, presence and frequency penalties:
-// one 16-bit count a token of the vocabulary, with a bit for "in the prompt". Pages of slots whose
-// requests never asked for a penalty are never touched.
+// one 16-bit count a token of the vocabulary, with a bit for "in the prompt". A rank counts the
+// tokens of its slice of the vocabulary. Pages of slots whose requests never asked for a penalty
+// are never touched.
 #pragma once
 
 #include <algorithm>
@@ -25,14 +26,16 @@ class PenaltyCounts {
   static constexpr uint16_t kMaxCount = 0x7fff;
 
   static size_t bytes(int32_t slots, int64_t vocab) { return size_t(slots) * vocab * 2; }
-  PenaltyCounts(int64_t vocab, HostMemory memory) : vocab_(vocab), memory_(std::move(memory)) {}
+  // Of `vocab` ids from `first` on.
+  PenaltyCounts(int64_t vocab, HostMemory memory, int64_t first = 0)
+      : vocab_(vocab), first_(first), memory_(std::move(memory)) {}
 
   // Takes in what the request says of its slot's history.
   void update(const SampleRequest& request) {
     std::span<uint16_t> counts = mutable_of(request.slot);
     if (request.history_reset) std::fill(counts.begin(), counts.end(), 0);
     for (size_t i = 0; i < request.history.size(); ++i) {
-      const int32_t id = request.history[i];
+      const int64_t id = request.history[i] - first_;
       if (id >= 0 && id < vocab_) add(counts[id], i < size_t(request.history_prompt));
     }
   }
@@ -51,7 +54,7 @@ class PenaltyCounts {
     return {reinterpret_cast<uint16_t*>(memory_.data()) + slot * vocab_, size_t(vocab_)};
   }
 
-  const int64_t vocab_;
+  const int64_t vocab_, first_;
   HostMemory memory_;
 };
 

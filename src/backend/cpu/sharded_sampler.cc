@@ -180,10 +180,8 @@ bool ShardedSampler::draw(Step& step) {
 
 void ShardedSampler::prepare(Step& step, int32_t row, Scratch& scratch) const {
   const SampleRequest& request = step.requests[row];
-  std::span<const uint16_t> counts;
-  if (wants_counts(request)) {
-    counts = step.counts.of(request.slot).subspan(slice_.first(), slice_.count());
-  }
+  const auto counts =
+      wants_counts(request) ? step.counts.of(request.slot) : std::span<const uint16_t>();
   slice_.prepare(request, counts, scratch);
 }
 

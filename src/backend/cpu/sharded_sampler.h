@@ -36,8 +36,8 @@ class ShardedSampler {
   // What all threads of a step work with.
   struct Step {
     std::span<const SampleRequest> requests;
-    const float* logits;  // [requests, shard.vocab_count]
-    PenaltyCounts& counts;
+    const float* logits;                  // [requests, shard.vocab_count]
+    PenaltyCounts& counts;                // of the shard's slice
     std::span<Sampler::Scratch> scratch;  // one a thread of the pool, as wide as the vocabulary
     WorkerPool& pool;
     Communicator& communicator;

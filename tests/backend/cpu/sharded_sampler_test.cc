@@ -73,8 +73,8 @@ SampleOutput prepared_output(const Rows& rows) {
 }
 
 // Every slot has said the ids 3, 3, 4 after a prompt of 5 and the last real one.
-PenaltyCounts said() {
-  PenaltyCounts counts(kVocab, HostMemory(PenaltyCounts::bytes(kMaxRows, kVocab)));
+PenaltyCounts said(int64_t count = kVocab, int64_t first = 0) {
+  PenaltyCounts counts(count, HostMemory(PenaltyCounts::bytes(kMaxRows, count)), first);
   const int32_t history[] = {5, kRealVocab - 1, 3, 3, 4};
   SampleRequest request;
   request.history = history;
@@ -110,7 +110,7 @@ void run_rank(const Rows& rows, const Shard& shard, Communicator& communicator, 
     logits.insert(logits.end(), row.begin() + shard.vocab_begin,
                   row.begin() + shard.vocab_begin + shard.vocab_count);
   }
-  PenaltyCounts counts = said();
+  PenaltyCounts counts = said(shard.vocab_count, shard.vocab_begin);
   WorkerPool pool(2);
   std::vector<Sampler::Scratch> scratch;
   for (int i = 0; i < 2; ++i) scratch.emplace_back(kVocab);
