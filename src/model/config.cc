@@ -279,6 +279,18 @@ Status read_mtp(const Value& value, ModelConfig& config) {
   return {};
 }
 
+// Key by key, so that one key of an object can be set without repeating the others.
+void override_with(const json::Object& overrides, json::Object& object) {
+  for (const auto& [key, value] : overrides) {
+    Value* old = object.find(key);
+    if (old && old->is_object() && value.is_object()) {
+      override_with(value.as_object(), old->as_object());
+    } else {
+      object.set(key, value);
+    }
+  }
+}
+
 }  // namespace
 
 Result<ModelConfig> parse_config(const json::Value& value) {
@@ -306,7 +318,7 @@ Result<ModelConfig> parse_config(const json::Value& value) {
   return config;
 }
 
-Result<ModelConfig> load_config(const std::string& folder) {
+Result<ModelConfig> load_config(const std::string& folder, const json::Object& overrides) {
   const std::string path = folder + "/config.json";
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(ErrorKind::kNotFound, "model", "{} cannot be opened", path);
@@ -317,7 +329,9 @@ Result<ModelConfig> load_config(const std::string& folder) {
   if (text.size() > kMaxConfigBytes) {
     return invalid("model", "{} is longer than {} bytes", path, kMaxConfigBytes);
   }
-  auto config = json::parse(text).and_then(parse_config);
+  auto value = json::parse(text);
+  if (value && value->is_object()) override_with(overrides, value->as_object());
+  auto config = std::move(value).and_then(parse_config);
   if (!config) config.error().message = path + ": " + config.error().message;
   return config;
 }

@@ -52,6 +52,7 @@ struct ModelConfig {
 Result<ModelConfig> parse_config(const json::Value& value);
 
 // Reads `folder`/config.json. Messages start with the file's path.
-Result<ModelConfig> load_config(const std::string& folder);
+// `overrides` take the place of the file's values; an object's keys are merged into the file's.
+Result<ModelConfig> load_config(const std::string& folder, const json::Object& overrides = {});
 
 }  // namespace m2
