@@ -8,8 +8,13 @@ namespace m2 {
 Rank::Rank(RankParts parts, const Capacity& capacity)
     : parts_(std::move(parts)),
       inputs_(capacity),
-      forward_(parts_.weights, *parts_.ops, *parts_.communicator),
-      thread_([this] { run(); }) {}
+      forward_(parts_.weights, *parts_.ops, *parts_.communicator) {
+  for (StepResult& result : results_.places()) {
+    result.rows.reserve(capacity.max_sample_rows);
+    result.tokens.reserve(capacity.max_sample_rows);
+  }
+  thread_ = std::thread([this] { run(); });
+}
 
 Rank::~Rank() {
   stop();

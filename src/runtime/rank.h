@@ -68,7 +68,7 @@ class Rank {
   Status status_;
   bool own_fault_ = false;
   bool stopping_ = false, ended_ = false;
-  std::thread thread_;  // last: starts when the rest is there
+  std::thread thread_;  // starts when the rest is there
 };
 
 }  // namespace m2

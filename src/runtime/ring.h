@@ -19,6 +19,8 @@ class Ring {
     M2_CHECK(size_ < kCapacity, "more than {} under way", kCapacity);
     return items_[(first_ + size_++) % kCapacity];
   }
+  // All places, in use or not: to give them their memory at the start.
+  std::array<T, kCapacity>& places() { return items_; }
   T& front() { return items_[first_]; }
   void pop() {
     first_ = (first_ + 1) % kCapacity;
