@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "backend/cpu/host.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
 #include "cli/version.h"
@@ -50,8 +51,9 @@ int run_collect_env(Arguments) {
   fmt::print("{}\n", version_line());
   fmt::print("system: {}, {} {} {}\n", field_of("/etc/os-release", "PRETTY_NAME", '='),
              system.sysname, system.release, system.machine);
-  fmt::print("processor: {}, {} threads, {}\n", field_of("/proc/cpuinfo", "model name", ':'),
-             std::thread::hardware_concurrency(), vector_extensions());
+  fmt::print("processor: {}, {} threads of which {} may be used, {}\n",
+             field_of("/proc/cpuinfo", "model name", ':'), std::thread::hardware_concurrency(),
+             usable_cores(), vector_extensions());
   fmt::print("memory: {} in all, {} available\n", field_of("/proc/meminfo", "MemTotal", ':'),
              field_of("/proc/meminfo", "MemAvailable", ':'));
   fmt::print("NVIDIA driver: {}\n", access("/proc/driver/nvidia/version", R_OK) == 0

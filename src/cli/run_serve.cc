@@ -3,9 +3,9 @@
 #include <chrono>
 #include <optional>
 #include <sstream>
-#include <thread>
 #include <utility>
 
+#include "backend/cpu/host.h"
 #include "base/log.h"
 #include "cli/serve.h"
 #include "loader/checkpoint.h"
@@ -49,9 +49,7 @@ void log_lines(const std::string& text) {
 
 Result<Executors> load_model(const ServeOptions& options, const ModelFiles& files) {
   const auto start = std::chrono::steady_clock::now();
-  const int threads = options.threads > 0
-                          ? options.threads
-                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
   std::optional<Checkpoint> checkpoint;
   if (!options.dummy_weights) {
     M2_ASSIGN(checkpoint, Checkpoint::open(files.folder, files.config));
@@ -62,7 +60,15 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
     fill_dummy(config, shard, options.seed.value_or(0), threads, memory.data());
     return {};
   };
-  M2_ASSIGN(Runtime runtime, make_runtime(files.config, runtime_options(options, files), load));
+  auto made = make_runtime(files.config, runtime_options(options, files), load);
+  if (!made) {
+    // The model's own limit has been looked at: what is too small is the cache.
+    if (made.error().field == "max-model-len") {
+      made.error().message += "; --kv-cache-memory-bytes changes that";
+    }
+    return tl::unexpected(std::move(made.error()));
+  }
+  Runtime& runtime = *made;
 
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   log_info("device: {}", runtime.device);

@@ -6,11 +6,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <thread>
 #include <utility>
 
+#include "backend/cpu/host.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "cli/help.h"
 #include "cli/serve_flags.h"
 #include "cli/signals.h"
@@ -77,7 +78,7 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.log_stats = options.log_stats;
   out.log_requests = options.log_requests;
   // Sockets need few threads: one a four cores, as the design of the server says at most four.
-  out.io_threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4);
+  out.io_threads = std::clamp(usable_cores() / 4, 1, 4);
   return out;
 }
 
@@ -91,8 +92,7 @@ EngineOptions engine_options(const ServeOptions& options) {
   out.share_by_client = options.share_by_key;
   out.step_deadline = milliseconds(static_cast<int64_t>(options.step_timeout_s * 1000));
   // Unknown to clients, so that none can make prompts whose cache keys collide with another's.
-  std::random_device random;
-  out.cache_key = uint64_t{random()} << 32 | random();
+  out.cache_key = random_bits();
   return out;
 }
 

@@ -92,7 +92,11 @@ void EchoExecutor::add_row(const SamplePlan& plan, const SampleRow& row, StepRes
 
 void EchoExecutor::read_context(const StepRow& row, int32_t count) {
   context_.resize(count);
-  for (int32_t i = 0; i < count; ++i) context_[i] = cell(row, i);
+  // All of it, block by block, each step: a block that went wrong at any time is a wrong reply.
+  for (int32_t i = 0; i < count; i += capacity_.block_tokens) {
+    const int32_t tokens = std::min(capacity_.block_tokens, count - i);
+    std::copy_n(&cell(row, i), tokens, context_.begin() + i);
+  }
 }
 
 TokenId EchoExecutor::next_token(int32_t slot) {
@@ -108,11 +112,12 @@ TokenId EchoExecutor::next_token(int32_t slot) {
 // What follows the prompt in context_ is the reply's beginning, then end tokens (under ignore_eos
 // a sequence goes on).
 bool EchoExecutor::continues(std::span<const TokenId> reply, size_t prompt_tokens) const {
-  for (size_t i = prompt_tokens; i < context_.size(); ++i) {
-    const size_t said = i - prompt_tokens;
-    if (context_[i] != (said < reply.size() ? reply[said] : end_token_)) return false;
-  }
-  return true;
+  const auto rest = std::span(context_).subspan(prompt_tokens);
+  const size_t said = std::min(rest.size(), reply.size());
+  const auto ends = rest.subspan(said);
+  return std::equal(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(said),
+                    reply.begin()) &&
+         std::all_of(ends.begin(), ends.end(), [&](TokenId token) { return token == end_token_; });
 }
 
 // Where does the prompt end and the reply begin? After a recompute both come as one. The first

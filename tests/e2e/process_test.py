@@ -68,6 +68,13 @@ def test_a_checkpoint_without_its_weights(tmp_path, need_pocket):
     assert done.returncode == 1 and "safetensors" in done.stderr
 
 
+def test_a_context_that_the_cache_cannot_hold_names_both_flags(need_pocket):
+    done = run("serve", POCKET, "--max-model-len", "100k", "--kv-cache-memory-bytes", "64M",
+               "--port", free_port())
+    assert done.returncode == 1
+    assert "max-model-len" in done.stderr and "--kv-cache-memory-bytes" in done.stderr
+
+
 def test_a_busy_port_is_one_clear_line(need_pocket):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
