@@ -98,6 +98,35 @@ TEST(ServeOptions, BoundsNameTheFlagAndTheLimit) {
   EXPECT_NE(error_of({}).find("m2 serve MODEL"), std::string::npos);
 }
 
+TEST(ServeOptions, TheKvCacheHasVllmsNames) {
+  EXPECT_FALSE(options_of({"m"})->kv_dtype);
+  EXPECT_FALSE(options_of({"m", "--kv-cache-dtype", "auto"})->kv_dtype);
+  EXPECT_EQ(options_of({"m", "--kv-cache-dtype", "bfloat16"})->kv_dtype, DType::kBF16);
+  for (const char* name : {"fp8", "fp8_e4m3"}) {
+    EXPECT_EQ(options_of({"m", "--kv-cache-dtype", name})->kv_dtype, DType::kF8E4M3);
+  }
+  EXPECT_NE(error_of({"m", "--kv-cache-dtype", "fp8_e5m2"}).find("fp8_e4m3"), std::string::npos);
+}
+
+TEST(ServeOptions, OverridesOfTheConfigAreJsonOrDotted) {
+  const auto options = options_of({"m", "--hf-overrides", R"({"rope_theta": 1})",
+                                   "--hf-overrides.max_position_embeddings", "4096"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(json::dump(options->hf_overrides),
+            R"({"rope_theta":1,"max_position_embeddings":4096})");
+}
+
+TEST(ServeOptions, CertificatesOfClientsNeedSomethingToCheckAgainst) {
+  EXPECT_NE(error_of({"m", "--ssl-cert-reqs", "2"}).find("--ssl-ca-certs"), std::string::npos);
+  EXPECT_NE(error_of({"m", "--ssl-cert-reqs", "3"}).find("0 to 2"), std::string::npos);
+  EXPECT_NE(error_of({"m", "--ssl-ca-certs", "a.pem"}).find("--ssl-certfile"), std::string::npos);
+  const auto options =
+      options_of({"m", "--ssl-certfile", "c", "--ssl-keyfile", "k", "--ssl-ca-certs", "a.pem",
+                  "--ssl-cert-reqs", "2", "--ssl-ciphers", "ECDHE"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->ssl_cert_reqs, 2);
+}
+
 TEST(ServeOptions, KeysComeFromTheFlagElseTheEnvironment) {
   const Environment environment = parse_environment({"VLLM_API_KEY=v", "M2_API_KEY=m"});
   EXPECT_EQ(options_of({"m"}, environment)->api_keys, (Words{"v", "m"}));

@@ -236,5 +236,21 @@ TEST(ConfigTest, LoadNamesTheFile) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(ConfigTest, OverridesTakeThePlaceOfTheFilesValues) {
+  const std::string pocket = std::string(M2_SOURCE_DIR) + "/models/pocket";
+  const auto overrides = [](std::string_view text) { return json::parse(text)->as_object(); };
+  const ModelConfig own = *load_config(pocket);
+  auto config = load_config(pocket, overrides(R"({"max_position_embeddings": 4096})"));
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->max_position_embeddings, 4096);
+  config->max_position_embeddings = own.max_position_embeddings;
+  EXPECT_EQ(*config, own);
+  // One key of an object; the others stay the file's.
+  const auto format = load_config(pocket, overrides(R"({"quantization_config": {"fmt": "e5m2"}})"));
+  ASSERT_FALSE(format);
+  EXPECT_ERROR(format.error().message, "e5m2");
+  EXPECT_ERROR(load_config(pocket, overrides(R"({"head_dim": 0})")).error().message, "head_dim");
+}
+
 }  // namespace
 }  // namespace m2

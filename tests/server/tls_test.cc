@@ -92,6 +92,20 @@ TEST_F(TlsTest, FilesAreChecked) {
   EXPECT_FALSE(TlsContext::load({path("cert.pem"), path("other-key.pem")}));
 }
 
+TEST_F(TlsTest, CiphersAndClientCertificatesAreChecked) {
+  TlsOptions options{path("cert.pem"), path("key.pem"), "ECDHE-ECDSA-AES256-GCM-SHA384"};
+  EXPECT_TRUE(TlsContext::load(options));
+  options.ca_file = path("cert.pem");
+  options.client_certificates = 2;
+  EXPECT_TRUE(TlsContext::load(options));
+  options.ca_file = path("key.pem");
+  const auto no_certificate = TlsContext::load(options);
+  ASSERT_FALSE(no_certificate);
+  EXPECT_NE(no_certificate.error().message.find("key.pem"), std::string::npos);
+  options.ciphers = "no-such-cipher";
+  EXPECT_EQ(TlsContext::load(options).error().field, "ssl-ciphers");
+}
+
 TEST_F(TlsTest, ARequestAndItsStream) {
   Answers answers;
   HttpOptions options;
