@@ -189,7 +189,8 @@ def test_sampling_flags_and_memory(start):
 def test_narrow_kv_and_overridden_config(start):
     server = start("m2", serve_pocket([
         *SPLIT, "--kv-cache-dtype", "fp8", "--hf-overrides", '{"max_position_embeddings": 4096}',
-        "--hf-overrides.spelt_wrong", "1", "--max-model-len=-1", "--generation-config", "vllm"]))
+        "--hf-overrides.spelt_wrong", "1", "--max-model-len=-1", "--generation-config", "vllm",
+        "--kv-cache-memory-bytes", "128M"]))
     assert max_model_len(server) == 4096
     log = server.log_text()
     assert "spelt_wrong" in log and "max_position_embeddings 4096" not in log
@@ -201,7 +202,8 @@ def test_narrow_kv_and_overridden_config(start):
 
 def test_a_seed_makes_a_start_repeatable(start):
     def texts(*flags):
-        server = start("m2", serve_pocket([*SPLIT, "--max-model-len", "2k", *flags]))
+        server = start("m2", serve_pocket([*SPLIT, "--max-model-len", "1k",
+                                              "--kv-cache-memory-bytes", "64M", *flags]))
         found = [server.post("/v1/completions", {"model": "pocket", "prompt": "The", "max_tokens": 24,
                                                  "temperature": 1.5})[1]["choices"][0]["text"]
                  for _ in range(2)]
