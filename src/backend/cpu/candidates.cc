@@ -6,7 +6,22 @@
 
 namespace m2 {
 namespace {
+
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+// In order of id, as a sampler of the whole vocabulary walks it.
+int32_t draw_in_order(std::vector<Candidate>& all, double uniform) {
+  const Candidate best = all.front();
+  double left = uniform * share(all);
+  std::sort(all.begin(), all.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  for (const Candidate& c : all) {
+    left -= std::exp(c.logit - best.logit);
+    if (left < 0) return c.id;
+  }
+  return best.id;
+}
+
 }  // namespace
 
 int32_t argmax(std::span<const float> logits) {
@@ -66,6 +81,27 @@ int32_t draw_among(std::span<const Candidate> candidates, double total, float to
     if (left < 0) return candidates[i].id;
   }
   return candidates[count - 1].id;  // rounding left a little over
+}
+
+bool cut_min_p(float min_p, std::vector<Candidate>& all) {
+  if (min_p <= 0) return false;
+  const float least = all.front().logit + std::log(min_p);
+  const size_t before = all.size();
+  while (all.back().logit < least) all.pop_back();
+  return all.size() < before;
+}
+
+int32_t draw_from_best(std::vector<Candidate>& all, const BestOfAll& known, float top_p,
+                       float min_p, double uniform) {
+  bool complete = std::ssize(all) == known.alive;
+  if (!complete && all.size() > known.certain) all.resize(known.certain);
+  // What min_p cuts off here leaves nothing better elsewhere.
+  complete |= cut_min_p(min_p, all);
+  if (complete) {
+    return top_p < 1 ? draw_among(all, share(all), top_p, uniform) : draw_in_order(all, uniform);
+  }
+  if (min_p > 0 || top_p >= 1 || share(all) < top_p * known.total) return -1;
+  return draw_among(all, known.total, top_p, uniform);
 }
 
 }  // namespace m2

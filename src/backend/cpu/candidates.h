@@ -35,4 +35,19 @@ double share(std::span<const Candidate> candidates);
 int32_t draw_among(std::span<const Candidate> candidates, double total, float top_p,
                    double uniform);
 
+// Cuts what min_p forbids off the end of `all` (best first, not empty); true when there was some.
+bool cut_min_p(float min_p, std::vector<Candidate>& all);
+
+// What is known of all tokens when only some are at hand.
+struct BestOfAll {
+  size_t certain = 0;  // so many of the candidates are the best of all for sure
+  int64_t alive = 0;   // tokens that may be drawn
+  double total = 0;    // their sum of exp(logit - that of the best)
+};
+
+// Draws without top_k from the best tokens of several samplers (best first, not empty); -1 when
+// they do not decide it. Changes `all`.
+int32_t draw_from_best(std::vector<Candidate>& all, const BestOfAll& known, float top_p,
+                       float min_p, double uniform);
+
 }  // namespace m2

@@ -21,47 +21,6 @@ Sampler slice_sampler(const Kernels& kernels, const Shard& shard, int32_t real_v
 
 bool greedy(const SampleRequest& request) { return request.temperature < kLeastTemperature; }
 
-// Draws from candidates in order of id, as a sampler of the whole vocabulary walks it.
-int32_t draw_in_order(std::vector<Candidate>& all, double uniform) {
-  const Candidate best = all.front();
-  double left = uniform * share(all);
-  std::sort(all.begin(), all.end(),
-            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
-  for (const Candidate& c : all) {
-    left -= std::exp(c.logit - best.logit);
-    if (left < 0) return c.id;
-  }
-  return best.id;
-}
-
-// Cuts what min_p forbids off the end; true when there was some.
-bool cut_min_p(float min_p, std::vector<Candidate>& all) {
-  if (min_p <= 0) return false;
-  const float least = all.front().logit + std::log(min_p);
-  const size_t before = all.size();
-  while (all.back().logit < least) all.pop_back();
-  return all.size() < before;
-}
-
-// A row without top_k. `all`: every rank's best, best first; `alive`: how many tokens there are;
-// `total`: their sum of exponentials over the best. -1 when the best do not decide it.
-int32_t draw_open(const SampleRequest& r, std::vector<Candidate>& all, int64_t alive,
-                  double total) {
-  const double uniform = philox_uniform(r.seed, static_cast<uint64_t>(r.position));
-  bool complete = std::ssize(all) == alive;
-  // Each rank sent its best: of all together so many are certain.
-  if (!complete && all.size() > ShardedSampler::kMostCandidates) {
-    all.resize(ShardedSampler::kMostCandidates);
-  }
-  complete |= cut_min_p(r.min_p, all);
-  if (complete) {
-    return r.top_p < 1 ? draw_among(all, share(all), r.top_p, uniform)
-                       : draw_in_order(all, uniform);
-  }
-  if (r.min_p > 0 || r.top_p >= 1 || share(all) < r.top_p * total) return -1;
-  return draw_among(all, total, r.top_p, uniform);
-}
-
 }  // namespace
 
 // One rank's summary of one row; its candidates follow.
@@ -251,13 +210,16 @@ void ShardedSampler::merge_draw(Step& step, size_t i, Scratch& scratch) {
     token = best_raw_[row];  // nothing may be said, but a reply must end
   } else if (greedy(request)) {
     token = all.front().id;
-  } else if (request.top_k > 0 && request.top_k < whole_.count()) {
-    if (all.size() > size_t(request.top_k)) all.resize(request.top_k);
-    cut_min_p(request.min_p, all);
-    token = draw_among(all, share(all), request.top_p,
-                       philox_uniform(request.seed, static_cast<uint64_t>(request.position)));
   } else {
-    token = draw_open(request, all, alive, total);
+    const double uniform = philox_uniform(request.seed, static_cast<uint64_t>(request.position));
+    if (request.top_k > 0 && request.top_k < whole_.count()) {
+      if (all.size() > size_t(request.top_k)) all.resize(request.top_k);
+      cut_min_p(request.min_p, all);
+      token = draw_among(all, share(all), request.top_p, uniform);
+    } else {
+      const BestOfAll best{.certain = kMostCandidates, .alive = alive, .total = total};
+      token = draw_from_best(all, best, request.top_p, request.min_p, uniform);
+    }
   }
 }
 
