@@ -19,6 +19,9 @@ import chat  # noqa: E402
 import documents  # noqa: E402
 import facts  # noqa: E402
 import families  # noqa: E402
+import phrasings  # noqa: E402
+import served  # noqa: E402
+import toolsets  # noqa: E402
 import words  # noqa: E402
 
 MODEL = os.path.join(ROOT, "models", "pocket")
@@ -61,6 +64,58 @@ class Words(unittest.TestCase):
             seen |= {t["function"]["name"] for t in tools or []}
         self.assertFalse(seen & held)
         self.assertGreater(len(families.TRAINED), 1000)
+
+
+class Families(unittest.TestCase):
+    written = [f for f in families.FAMILIES if f.action is None]
+
+    def test_many_are_written_and_a_tenth_of_them_is_held_out(self):
+        self.assertGreaterEqual(len(self.written), 300)
+        held = [f for f in self.written if f.held]
+        self.assertGreaterEqual(len(held) * 10, len(self.written))
+        self.assertEqual(len({f.name for f in self.written}), len(self.written))
+
+    def test_requests_state_what_the_tool_needs(self):
+        for f in self.written:
+            needed, all_of_them = {p.name for p in f.params if not p.optional}, {p.name for p in f.params}
+            self.assertGreaterEqual(len(f.requests), 2, f.name)
+            for r in f.requests:
+                slots = re.findall(r"{([^}]*)}", r)
+                self.assertEqual(len(slots), len(set(slots)), (f.name, r))
+                self.assertLessEqual(needed, set(slots), (f.name, r))
+                self.assertLessEqual(set(slots), all_of_them, (f.name, r))
+
+    def test_trained_families_hold_no_held_word(self):
+        held = set(words.HELD_VERBS + words.HELD_NOUNS + families.HELD_OBJECTS)
+        for f in self.written:
+            if not f.held:
+                name = set(f.name.split("_"))
+                self.assertFalse(name & held, f.name)
+
+    def test_a_bent_request_keeps_its_values(self):
+        rng = random.Random(4)
+        for f in self.written:
+            for r in f.requests:
+                bent = phrasings.bend(r, rng)
+                self.assertEqual(sorted(re.findall(r"{[^}]*}", bent)), sorted(re.findall(r"{[^}]*}", r)))
+
+    def test_a_respelled_family_is_the_same_tool(self):
+        rng, changed = random.Random(5), 0
+        for f in families.TRAINED[:400]:
+            other = families.respell(f, rng)
+            names = [p.name for p in other.params]
+            self.assertEqual(len(set(names)), len(f.params))
+            for r in other.requests:
+                self.assertLessEqual(set(re.findall(r"{([^}]*)}", r)), set(names), other.name)
+            changed += (other.name, names) != (f.name, [p.name for p in f.params])
+        self.assertGreater(changed, 100)
+
+    def test_tools_that_one_request_could_mean_are_never_together(self):
+        by_name = {f.name: f for f in self.written}
+        names = {n for c in toolsets.CONFLICTS for n in c}
+        self.assertLessEqual(names, set(by_name))
+        self.assertTrue(toolsets.conflict(by_name["calculate"], by_name["calculator"]))
+        self.assertFalse(toolsets.conflict(by_name["read_file"], by_name["list_files"]))
 
 
 class Facts(unittest.TestCase):
@@ -148,6 +203,44 @@ class Judge(unittest.TestCase):
                 self.assertNotIn("format", cases.judge(case, gold(expected)[:-5]))
             self.assertEqual(cases.judge(case, None), set())
             self.assertNotIn("format", cases.judge(case, "It fits. " + gold(expected).replace("</think>", "")))
+
+
+class Served(unittest.TestCase):
+    """A reply as a server gives it is judged as the same reply in the model's own text."""
+
+    def choice(self, expected, append_think):
+        message = {"content": expected.get("answer", "" if "calls" in expected else "No tool fits.")}
+        if append_think:
+            message["content"] = "<think>\nI see.\n</think>\n\n" + message["content"]
+        else:
+            message["reasoning_content"] = "I see."
+        if "calls" in expected:
+            message["tool_calls"] = [{"function": {"name": n, "arguments": json.dumps(a)}} for n, a in expected["calls"]]
+        return {"message": message, "finish_reason": "tool_calls" if "calls" in expected else "stop"}
+
+    def test_right_and_wrong_replies(self):
+        for append_think in (False, True):
+            server = served.Server("http://127.0.0.1:1", "pocket", append_think, 9)
+            for case in cases.make_cases(10):
+                choice = self.choice(case[3], append_think)
+                closed, content, calls = server.parts(choice)
+                right = cases.judge_parts(case, closed, all(cases.fits(c, case[2]) for c in calls), content, calls)
+                self.assertLessEqual({"closed", "format", "all"}, right, case[0])
+                choice["finish_reason"] = "length"
+                self.assertFalse(server.parts(choice)[0])
+                choice["message"]["content"] += "<minimax:tool_call>"
+                self.assertFalse(server.parts(choice)[0])
+
+    def test_messages_of_a_client(self):
+        for case in cases.make_cases(10):
+            sent, open_ids = served.wire_messages(case[1]), []
+            for m in sent:
+                for call in m.get("tool_calls", []):
+                    self.assertIsInstance(json.loads(call["function"]["arguments"]), dict)
+                    open_ids.append(call["id"])
+                if m["role"] == "tool":
+                    self.assertEqual(m["tool_call_id"], open_ids.pop(0))
+            self.assertFalse(open_ids)
 
 
 class Tokenizer(unittest.TestCase):

@@ -1,0 +1,111 @@
+"""An agent loop with the official client: ten tasks whose tools really run, whole and streamed.
+
+Greedy, so a task is solved always or never. Every task checks the last answer and, where the task
+changes something, the world itself.
+"""
+import json
+
+import pytest
+
+from agent_world import TOOLS, World
+
+MOST_ROUNDS = 6
+
+
+def whole_turn(client, messages):
+    """One reply as a message to go on with."""
+    choice = client.chat.completions.create(
+        model="pocket", messages=messages, tools=TOOLS, temperature=0, max_tokens=400).choices[0]
+    message = choice.message
+    calls = [{"id": call.id, "type": "function", "function": {
+        "name": call.function.name, "arguments": call.function.arguments}}
+        for call in message.tool_calls or []]
+    return message.content or "", message.model_extra.get("reasoning_content"), calls, choice.finish_reason
+
+
+def streamed_turn(client, messages):
+    content, thought, calls, finish = "", "", [], None
+    for chunk in client.chat.completions.create(model="pocket", messages=messages, tools=TOOLS,
+                                                temperature=0, max_tokens=400, stream=True):
+        for choice in chunk.choices:
+            content += choice.delta.content or ""
+            thought += (choice.delta.model_extra or {}).get("reasoning_content") or ""
+            finish = choice.finish_reason or finish
+            for part in choice.delta.tool_calls or []:
+                if part.index == len(calls):
+                    calls.append({"id": part.id, "type": "function",
+                                  "function": {"name": part.function.name, "arguments": ""}})
+                calls[part.index]["function"]["arguments"] += part.function.arguments or ""
+    return content, thought, calls, finish
+
+
+def solve(client, world, turn, requests):
+    """Runs the conversation, all tools included; the last answer without its thought.
+
+    The thought goes back with its turn, as the model's makers ask: in the content where the server
+    left it there, else in its own field. A second call rests on what was thought before the first.
+    """
+    messages, answer = [], None
+    for request in requests:
+        messages.append({"role": "user", "content": request})
+        for _ in range(MOST_ROUNDS):
+            content, thought, calls, finish = turn(client, messages)
+            assert finish == ("tool_calls" if calls else "stop")
+            message = {"role": "assistant", "content": content}
+            message |= {"reasoning_content": thought} if thought else {}
+            messages.append(message | ({"tool_calls": calls} if calls else {}))
+            for call in calls:
+                result = world.run(call["function"]["name"], json.loads(call["function"]["arguments"]))
+                messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+            if not calls:
+                answer = content.rpartition("</think>")[2].strip()
+                break
+        else:
+            raise AssertionError(f"no answer after {MOST_ROUNDS} rounds: {messages}")
+    return answer
+
+
+def events_of(world, date):
+    return [(e["title"], e["time"]) for e in world.events.values() if e["date"] == date]
+
+
+def text_of(world, path):
+    return (world.root / path).read_text()
+
+
+# name: (what the user says, in turn; what must hold of the answer and the world at the end)
+TASKS = {
+    "calculate": (["What's 37 * 48?"], lambda answer, world: "1776" in answer),
+    "list a folder": (["What files are in the folder notes?"], lambda answer, world: all(
+        name in answer for name in ("ideas.md", "plan.txt", "shopping.txt"))),
+    "read a file": (["What's in the file notes/shopping.txt?"],
+                    lambda answer, world: "two bottles of milk" in answer),
+    "write a file": (['Write "buy new tires" to the file car.txt.'],
+                     lambda answer, world: "done" in answer and text_of(world, "car.txt") == "buy new tires"),
+    "a result into a file": (["What is 1250 / 5? Then: Write the result to the file total.txt."],
+                             lambda answer, world: "done" in answer and text_of(world, "total.txt") == "250"),
+    "two things at once": (["Read the file notes/plan.txt. Also: What is 144 / 12?"],
+                           lambda answer, world: "Paint the kitchen" in answer and "12" in answer),
+    "create an event": (['Put "Dentist" in my calendar on 2026-03-04 at 09:30.'],
+                        lambda answer, world: "EV-2" in answer
+                        and events_of(world, "2026-03-04") == [("Dentist", "09:30")]),
+    "look into the calendar": (["What's on my calendar on 2026-03-02?"],
+                               lambda answer, world: "Team lunch" in answer),
+    "create, then delete": (['Create an event "Review" on 2026-05-06.', "Delete the event EV-2."],
+                            lambda answer, world: "done" in answer and not events_of(world, "2026-05-06")
+                            and [name for name, _ in world.calls] == ["create_event", "delete_event"]),
+    "a file that is not there": (["What does the file notes/missing.txt say?"],
+                                 lambda answer, world: "file not found" in answer),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("server, turn", [
+    ("pocket", whole_turn), ("pocket", streamed_turn), ("pocket_split", streamed_turn)],
+    ids=["append-whole", "append-streamed", "split-streamed"])
+def test_the_task_is_solved(request, tmp_path, server, turn, task):
+    requests, holds = TASKS[task]
+    world = World(tmp_path)
+    answer = solve(request.getfixturevalue(server).client(), world, turn, requests)
+    assert holds(answer, world), (answer, world.calls, world.events)
+    assert world.calls
