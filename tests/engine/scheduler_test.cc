@@ -217,6 +217,30 @@ TEST(SchedulerTest, TheLastInOrderWaitsWithItsBlocksRatherThanLoseThem) {
   EXPECT_EQ(last.state, SequenceState::kFinished);
 }
 
+TEST(SchedulerTest, ANewcomerOfAnotherClientIsNotTheFirstToLoseItsBlocks) {
+  Capacity capacity = kCapacity;
+  capacity.num_blocks = 8;
+  Driver driver(capacity);
+  const auto of_client = [&](uint64_t client) -> Sequence& {
+    Request request;
+    request.id = request.client = client;
+    request.prompt.assign(8, static_cast<TokenId>(10 + 3 * client));
+    request.prompt[0] += static_cast<TokenId>(driver.scheduler().running());
+    request.stop.max_tokens = 50;
+    return driver.add(std::move(request));
+  };
+  of_client(1);
+  driver.turn();
+  Sequence& second = of_client(1);
+  driver.turn();
+  Sequence& newcomer = of_client(2);  // the last in order
+  // The first is stuck when all blocks are taken.
+  for (int i = 0; i < 20 && driver.scheduler().counters().preemptions == 0; ++i) driver.turn();
+  EXPECT_EQ(driver.scheduler().counters().preemptions, 1);
+  EXPECT_EQ(second.state, SequenceState::kWaiting);
+  EXPECT_EQ(newcomer.state, SequenceState::kRunning);
+}
+
 TEST(SchedulerTest, EqualPromptsHitBlocksQueuedInTheSameStep) {
   Driver driver(kCapacity);
   for (RequestId id = 1; id <= 3; ++id) {
