@@ -19,6 +19,7 @@
 #include "engine/fair_share.h"
 #include "engine/kv_blocks.h"
 #include "engine/options.h"
+#include "engine/prefill_share.h"
 #include "engine/sequence.h"
 #include "engine/step.h"
 #include "engine/waiting_queue.h"
@@ -70,7 +71,8 @@ class Scheduler {
     int32_t tokens;
   };
 
-  Budget prefill_budget() const;
+  Budget prefill_budget();
+  void share_prefill(const Budget& budget);
   int32_t promised_blocks() const;
   int32_t chunk_tokens(const Sequence& sequence, const Budget& budget) const;
   int32_t make_room(size_t place, int32_t tokens);
@@ -86,13 +88,14 @@ class Scheduler {
   bool start(Step& step, Sequence& sequence, Budget& budget);
   void note_start(Sequence& sequence);
   void add_row(Step& step, Sequence& sequence, int32_t tokens);
-  void spend(Budget& budget, const Sequence& sequence, int32_t tokens) const;
+  void spend(Budget& budget, const Sequence& sequence, int32_t tokens);
 
   const Capacity capacity_;
   const EngineOptions options_;
   const size_t max_running_;
   KvBlocks kv_;
   FairShare share_;
+  PrefillShare prefill_share_;  // of the step being planned; unused without shares
   WaitingQueue waiting_;
   std::vector<Sequence*> running_;   // in order of rank
   std::vector<int32_t> free_slots_;  // the next one last

@@ -217,6 +217,27 @@ TEST(SchedulerTest, TheLastInOrderWaitsWithItsBlocksRatherThanLoseThem) {
   EXPECT_EQ(last.state, SequenceState::kFinished);
 }
 
+TEST(SchedulerTest, ALongPromptLeavesOthersTheirPartOfAStep) {
+  Driver driver(kCapacity);  // 20 tokens a step
+  const auto add = [&](RequestId id, uint64_t client, int32_t prompt_tokens) {
+    Request request;
+    request.id = id;
+    request.client = client;
+    request.prompt.assign(prompt_tokens, static_cast<TokenId>(10 + id));
+    driver.add(std::move(request));
+  };
+  add(1, 1, 150);
+  add(2, 1, 150);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:20"}));
+  add(3, 2, 5);
+  EXPECT_EQ(driver.next_rows(), (Rows{"1:15", "3:5"}));  // no more than it needs
+  add(4, 2, 25);
+  EXPECT_EQ(driver.next_rows(), (Rows{"3:1", "1:10", "4:9"}));  // a decode comes first
+  EXPECT_EQ(driver.next_rows(), (Rows{"3:1", "1:10", "4:9"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"3:1", "1:12", "4:7"}));
+  EXPECT_EQ(driver.next_rows(), (Rows{"3:1", "4:1", "1:18"}));
+}
+
 TEST(SchedulerTest, ANewcomerOfAnotherClientIsNotTheFirstToLoseItsBlocks) {
   Capacity capacity = kCapacity;
   capacity.num_blocks = 8;
