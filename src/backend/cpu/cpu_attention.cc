@@ -72,11 +72,11 @@ void CpuOps::store(int32_t layer, int64_t token) {
   const int32_t position = position_[token];
   const BatchRow& row = batch_.rows[token_row_[token]];
   const int32_t block = row.blocks[position / limits_.block_tokens];
-  const int64_t offset = position % limits_.block_tokens * head;
+  const int32_t in_block = position % limits_.block_tokens;
   const float* k = qkv_ + token * qkv_width() + q_width();
   for (int32_t i = 0; i < shard_.num_kv_heads; ++i) {
-    std::copy_n(k + i * head, head, kv_->keys(layer, block, i) + offset);
-    std::copy_n(k + kv_width() + i * head, head, kv_->values(layer, block, i) + offset);
+    kv_->store(k + i * head, kv_->keys(layer, block, i), in_block);
+    kv_->store(k + kv_width() + i * head, kv_->values(layer, block, i), in_block);
   }
 }
 
@@ -122,6 +122,12 @@ void CpuOps::attend(int32_t layer, const AttentionItem& item, const ThreadScratc
   }
 }
 
+const float* CpuOps::widened(const std::byte* rows, int32_t count, float* scratch) const {
+  if (kv_->dtype() == DType::kF32) return reinterpret_cast<const float*>(rows);
+  kernels_.widen(kv_->dtype(), rows, int64_t{count} * config_.head_dim, scratch);
+  return scratch;
+}
+
 void CpuOps::attend_chunk(int32_t layer, int32_t head, const BatchRow& row, int32_t begin,
                           std::span<QueryState> queries, const ThreadScratch& scratch) {
   const float* keys[kChunkTokens];
@@ -133,8 +139,10 @@ void CpuOps::attend_chunk(int32_t layer, int32_t head, const BatchRow& row, int3
   const int32_t end = std::min(begin + kChunkTokens, queries.back().position + 1);
   for (int32_t position = begin, i = 0; position < end; position += limits_.block_tokens, ++i) {
     const int32_t block = row.blocks[position / limits_.block_tokens];
-    keys[i] = kv_->keys(layer, block, head);
-    values[i] = kv_->values(layer, block, head);
+    const int32_t count = std::min(limits_.block_tokens, end - position);
+    const int64_t offset = int64_t{position - begin} * config_.head_dim;
+    keys[i] = widened(kv_->keys(layer, block, head), count, scratch.keys + offset);
+    values[i] = widened(kv_->values(layer, block, head), count, scratch.values + offset);
   }
   for (size_t i = 0; i < queries.size(); ++i) {
     query[i] = queries[i].query;

@@ -1,4 +1,6 @@
 // Construction of CpuOps: every buffer that its ops will ever use.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,7 +18,8 @@ KvShape kv_shape(const ModelConfig& config, const Shard& shard, const OpsLimits&
           .num_blocks = limits.num_blocks,
           .num_heads = shard.num_kv_heads,
           .block_tokens = limits.block_tokens,
-          .head_dim = config.head_dim};
+          .head_dim = config.head_dim,
+          .dtype = limits.kv_dtype};
 }
 
 // Whether every width is whole vectors of every instruction set: always so in FP8, and in the
@@ -73,7 +76,11 @@ size_t CpuOps::carve(std::byte* base) {
     memory.take(scratch.matmul, matmul_scratch(widest));
     memory.take(scratch.tile, int64_t{2} * kTokenBlock * kRowBlock);
     memory.take(scratch.scores, int64_t{kQueryBlock} * kChunkTokens);
-    memory.take(scratch.merged, int64_t{1} * kQueryBlock * config_.head_dim);
+    memory.take(scratch.merged, int64_t{kQueryBlock} * config_.head_dim);
+    if (limits_.kv_dtype != DType::kF32) {
+      memory.take(scratch.keys, int64_t{kChunkTokens} * config_.head_dim);
+      memory.take(scratch.values, int64_t{kChunkTokens} * config_.head_dim);
+    }
   }
   return memory.bytes();
 }
@@ -114,7 +121,8 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   if (limits.kv_dtype != DType::kF32 && limits.kv_dtype != DType::kBF16 &&
       limits.kv_dtype != DType::kF8E4M3) {
     return fail(ErrorKind::kUnsupported, "kv-cache-dtype",
-                "the CPU keeps keys and values in F32, not {}", dtype_name(limits.kv_dtype));
+                "keys and values are kept in F32, BF16 or F8_E4M3, not {}",
+                dtype_name(limits.kv_dtype));
   }
   if (config.experts_per_token > kMaxExpertsPerToken) {
     return fail(ErrorKind::kUnsupported, "num_experts_per_tok",
@@ -178,12 +186,15 @@ void CpuOps::pack(const Matrix& matrix) {
   });
 }
 
-// Gives every page its memory now, so that the process does not grow while it serves.
+// Gives every page its memory now, so that the process does not grow while it serves. The kernel
+// does it alone where it can (Linux 5.14): the pages that it hands out are zero already.
 void CpuOps::touch(std::span<std::byte> memory) {
   constexpr size_t kPiece = size_t{4} << 20;
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE
   pool_.for_each((memory.size() + kPiece - 1) / kPiece, [&](int64_t item, int32_t) {
-    const size_t begin = item * kPiece;
-    std::memset(memory.data() + begin, 0, std::min(kPiece, memory.size() - begin));
+    std::byte* begin = memory.data() + item * kPiece;
+    const size_t bytes = std::min(kPiece, memory.size() - item * kPiece);
+    if (::madvise(begin, bytes, kPopulateWrite) != 0) std::memset(begin, 0, bytes);
   });
 }
 

@@ -1,6 +1,6 @@
 // The ops on a CPU: fp32 activations and residual, FP8 and bf16 weights widened exactly, paged KV
-// in fp32. Batch-invariant: a token's result does not depend on what else is in the batch
-// (kernels.h).
+// in fp32, bf16 or FP8. Batch-invariant: a token's result does not depend on what else is in the
+// batch (kernels.h).
 //
 // Work inside an op is cut into items for the worker pool; an item is a range of output rows (for
 // all tokens) or a range of tokens.
@@ -70,6 +70,8 @@ class CpuOps : public Ops {
     float* tile = nullptr;    // [2, kTokenBlock, kRowBlock]
     float* scores = nullptr;  // [kQueryBlock, kChunkTokens]
     float* merged = nullptr;  // [kQueryBlock, head_dim]
+    float* keys = nullptr;    // [kChunkTokens, head_dim] a chunk in fp32, if the cache is not
+    float* values = nullptr;  // likewise
   };
   class Carver;
 
@@ -101,6 +103,8 @@ class CpuOps : public Ops {
   void store(int32_t layer, int64_t token);
   void plan_attention();
   void attend(int32_t layer, const AttentionItem& item, const ThreadScratch& scratch);
+  // A block's rows in fp32, where they lie or widened to `scratch`.
+  const float* widened(const std::byte* rows, int32_t count, float* scratch) const;
   void attend_chunk(int32_t layer, int32_t head, const BatchRow& row, int32_t begin,
                     std::span<QueryState> queries, const ThreadScratch& scratch);
   void merge(QueryState& query, bool first, float largest, float sum) const;

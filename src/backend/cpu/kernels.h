@@ -61,6 +61,8 @@ struct Kernels {
   // out = silu(gate) * up * input_scale
   void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* out);
   void (*attend)(const AttendChunk& chunk);
+  // n values of the KV cache, bf16 or FP8, as fp32; n is a multiple of 64.
+  void (*widen)(DType type, const void* from, int64_t n, float* out);
   // out[i] = exp(x[i] - largest); returns the sum
   double (*exponentials)(const float* x, float largest, int64_t n, float* out);
 };

@@ -86,6 +86,16 @@ void attend(const AttendChunk& c) {
   }
 }
 
+void widen(DType type, const void* from, int64_t n, float* out) {
+  if (type == DType::kBF16) {
+    std::transform(static_cast<const bf16_t*>(from), static_cast<const bf16_t*>(from) + n, out,
+                   bf16_to_float);
+  } else {
+    std::transform(static_cast<const f8_t*>(from), static_cast<const f8_t*>(from) + n, out,
+                   f8_to_float);
+  }
+}
+
 double exponentials(const float* x, float largest, int64_t n, float* out) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -107,6 +117,7 @@ const Kernels& plain_kernels() {
                                    .add_scaled = add_scaled,
                                    .silu_multiply = silu_multiply,
                                    .attend = attend,
+                                   .widen = widen,
                                    .exponentials = exponentials};
   return kernels;
 }

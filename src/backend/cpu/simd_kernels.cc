@@ -58,6 +58,28 @@ void silu_multiply(const float* gate, const float* up, int64_t n, float* out) {
   });
 }
 
+void widen(DType type, const void* from, int64_t n, float* out) {
+  const hn::RebindToSigned<F> d32;
+  if (type == DType::kBF16) {
+    const auto* in = static_cast<const uint16_t*>(from);
+    for (int64_t i = 0; i < n; i += kN) {
+      V value;
+      Bf16Weights::widen(in + i, &value);
+      hn::StoreU(value, kF, out + i);
+    }
+    return;
+  }
+  const auto* in = static_cast<const uint8_t*>(from);
+  const hn::Rebind<uint8_t, F> d8;
+  const V factor = hn::Set(kF, 0x1p120f);  // as F8Weights: first to 2^-120 of the value
+  for (int64_t i = 0; i < n; i += kN) {
+    const auto code = hn::PromoteTo(d32, hn::LoadU(d8, in + i));
+    const auto bits = hn::And(hn::ShiftRight<4>(hn::ShiftLeft<24>(code)),
+                              hn::Set(d32, static_cast<int32_t>(0x87f00000u)));
+    hn::StoreU(hn::Mul(hn::BitCast(kF, bits), factor), kF, out + i);
+  }
+}
+
 double exponentials(const float* x, float largest, int64_t n, float* out) {
   const V top = hn::Set(kF, largest);
   // In pieces: a float sum over a whole vocabulary would lose digits.
@@ -85,6 +107,7 @@ const Kernels* table() {
                                .add_scaled = add_scaled,
                                .silu_multiply = silu_multiply,
                                .attend = attend,
+                               .widen = widen,
                                .exponentials = exponentials};
   return &kernels;
 }

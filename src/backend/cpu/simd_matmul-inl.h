@@ -30,7 +30,7 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kRunColumns = 512;
 constexpr int kPanelRows = 4;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
 
-// How a type of weights becomes fp32: kParts vectors are loaded at once, part<j>() widens one.
+// How a type of weights becomes fp32: widen() takes kParts vectors' weights at once.
 struct F8Weights {
   using Stored = uint8_t;
   // Packed (pack_row() below): 32-bit lane l of a group holds columns l, l + N, l + 2N and l + 3N.
@@ -40,13 +40,20 @@ struct F8Weights {
   }
   static constexpr float kFactor = 0x1p120f / kInputScale;
 
-  template <int kPart>
-  static HWY_INLINE V part(const Stored* p) {
+  // Two codes at a time become bf16, in the two halves of a lane; from there a half is an fp32.
+  static HWY_INLINE void widen(const Stored* p, V* out) {
     const hn::RebindToSigned<F> d32;
-    const auto group = hn::LoadU(d32, reinterpret_cast<const int32_t*>(p));
-    // The part's code to the upper byte, then exponent and mantissa to where fp32 keeps them.
-    const auto code = hn::ShiftRight<4>(hn::ShiftLeft<24 - 8 * kPart>(group));
-    return hn::BitCast(kF, hn::And(code, hn::Set(d32, static_cast<int32_t>(0x87f00000u))));
+    const hn::Repartition<int16_t, F> d16;
+    const auto group = hn::LoadU(d16, reinterpret_cast<const int16_t*>(p));
+    // A code in the upper byte: its exponent and mantissa go to where bf16 keeps them.
+    const auto fields = hn::Set(d16, static_cast<int16_t>(0x87f0u));
+    const auto low = hn::And(hn::ShiftRight<4>(hn::ShiftLeft<8>(group)), fields);
+    const auto high = hn::And(hn::ShiftRight<4>(group), fields);
+    const auto upper = hn::Set(d32, static_cast<int32_t>(0xffff0000u));
+    out[0] = hn::BitCast(kF, hn::ShiftLeft<16>(hn::BitCast(d32, low)));
+    out[1] = hn::BitCast(kF, hn::ShiftLeft<16>(hn::BitCast(d32, high)));
+    out[2] = hn::BitCast(kF, hn::And(hn::BitCast(d32, low), upper));
+    out[3] = hn::BitCast(kF, hn::And(hn::BitCast(d32, high), upper));
   }
 };
 
@@ -55,11 +62,10 @@ struct Bf16Weights {
   static constexpr int kParts = 1;
   static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
   static constexpr float kFactor = 1 / kInputScale;
-  template <int>
-  static HWY_INLINE V part(const Stored* p) {
+  static HWY_INLINE void widen(const Stored* p, V* out) {
     const hn::RebindToUnsigned<F> d32;
     const hn::Rebind<uint16_t, F> d16;
-    return hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p))));
+    out[0] = hn::BitCast(kF, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, p))));
   }
 };
 
@@ -68,9 +74,8 @@ struct F32Weights {
   static constexpr int kParts = 1;
   static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
   static constexpr float kFactor = 1 / kInputScale;
-  template <int>
-  static HWY_INLINE V part(const Stored* p) {
-    return hn::LoadU(kF, p);
+  static HWY_INLINE void widen(const Stored* p, V* out) {
+    out[0] = hn::LoadU(kF, p);
   }
 };
 
@@ -94,16 +99,6 @@ HWY_INLINE const typename W::Stored* row_at(const Matrix& w, int64_t row) {
   return static_cast<const typename W::Stored*>(w.data) + row * w.columns;
 }
 
-template <class W, class Call>
-HWY_INLINE void for_parts(const Call& call) {
-  call(std::integral_constant<int, 0>());
-  if constexpr (W::kParts == 4) {
-    call(std::integral_constant<int, 1>());
-    call(std::integral_constant<int, 2>());
-    call(std::integral_constant<int, 3>());
-  }
-}
-
 // kRows rows of one tile times kTokens tokens, widened in registers.
 template <class W, int kRows, int kTokens>
 HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, float* out,
@@ -125,14 +120,16 @@ HWY_INLINE void few_tokens(const Matrix& w, int64_t row, const float* const* x, 
         // The rows that come next: far enough ahead for memory, near enough for the L2 cache.
         for (int r = 0; r < kRows; ++r) __builtin_prefetch(p + (r + kRows) * w.columns);
       }
-      for_parts<W>([&](auto part) HWY_ATTR {
-        V in[kTokens];
-        for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + i + part() * kN);
-        for (int r = 0; r < kRows; ++r) {
-          const V weights = W::template part<part()>(p + r * w.columns);
-          for (int t = 0; t < kTokens; ++t) sums[r][t] = hn::MulAdd(weights, in[t], sums[r][t]);
+      for (int r = 0; r < kRows; ++r) {
+        V weights[W::kParts];
+        W::widen(p + r * w.columns, weights);
+        for (int part = 0; part < W::kParts; ++part) {
+          for (int t = 0; t < kTokens; ++t) {
+            const V in = hn::LoadU(kF, x[t] + i + part * kN);
+            sums[r][t] = hn::MulAdd(weights[part], in, sums[r][t]);
+          }
         }
-      });
+      }
     }
     const V factor = hn::Set(kF, run.factor);
     for (int r = 0; r < kRows; ++r) {
@@ -181,9 +178,9 @@ HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Run& run, float* 
     const auto* from = row_at<W>(w, row + r);
     float* to = panel + r * kRunColumns - run.begin;
     for (int64_t i = run.begin; i < run.end; i += W::kParts * kN) {
-      for_parts<W>([&](auto part) HWY_ATTR {
-        hn::StoreU(W::template part<part()>(from + i), kF, to + i + part() * kN);
-      });
+      V weights[W::kParts];
+      W::widen(from + i, weights);
+      for (int part = 0; part < W::kParts; ++part) hn::StoreU(weights[part], kF, to + i + part * kN);
     }
   }
 }

@@ -255,5 +255,20 @@ TEST_F(Attend, HiddenKeysDoNotTouchTheResult) {
   EXPECT_EQ(after.weighted, before.weighted);
 }
 
+TEST(Widen, IsExact) {
+  std::vector<bf16_t> halves = {0, 0x8000, 1, 0x8001, 0x3f80, 0x7f7f, 0xff7f, 0x0080};
+  for (float value : some_floats(56)) halves.push_back(float_to_bf16(value));
+  std::vector<f8_t> bytes;
+  for (int i = 0; i < 256; ++i) bytes.push_back(i % 128 == 127 ? 0 : static_cast<f8_t>(i));  // NaN
+  std::vector<float> fast(256), plain(256);
+  fast_kernels().widen(DType::kBF16, halves.data(), 64, fast.data());
+  plain_kernels().widen(DType::kBF16, halves.data(), 64, plain.data());
+  EXPECT_EQ(fast, plain);
+  fast_kernels().widen(DType::kF8E4M3, bytes.data(), 256, fast.data());
+  plain_kernels().widen(DType::kF8E4M3, bytes.data(), 256, plain.data());
+  EXPECT_EQ(fast, plain);
+  EXPECT_EQ(plain[0x7e], 448.0f);
+}
+
 }  // namespace
 }  // namespace m2

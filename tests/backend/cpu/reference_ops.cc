@@ -20,6 +20,14 @@ void add(std::vector<double>& to, const std::vector<double>& what, double factor
   for (size_t i = 0; i < to.size(); ++i) to[i] += factor * what[i];
 }
 
+void round_to(DType type, std::vector<double>& values) {
+  for (double& value : values) {
+    const auto x = static_cast<float>(value);
+    if (type == DType::kBF16) value = bf16_to_float(float_to_bf16(x));
+    if (type == DType::kF8E4M3) value = f8_to_float(float_to_f8(x));
+  }
+}
+
 }  // namespace
 
 void ReferenceOps::begin_step(const Batch& batch) {
@@ -113,7 +121,9 @@ void ReferenceOps::attention(int32_t layer, const float* q_norm, const float* k_
       const int64_t place =
           int64_t{row.blocks[position / limits_.block_tokens]} * limits_.block_tokens +
           position % limits_.block_tokens;
-      cache_[{layer, place}] = {k, Vector(k_begin + config_.kv_width(), qkv.end())};
+      Vector v(k_begin + config_.kv_width(), qkv.end());
+      for (Vector* x : {&k, &v}) round_to(limits_.kv_dtype, *x);
+      cache_[{layer, place}] = {k, v};
       attended_[row.first_token + i] = attend(layer, row, position, q);
     }
   }
