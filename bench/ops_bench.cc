@@ -162,7 +162,7 @@ class Bench {
   // `rows` sequences of `tokens` new tokens each after `context`; `steps` in a row, growing when
   // they decode. Seconds a step: the median.
   double run(int32_t rows, int32_t tokens, int32_t context, int32_t steps) {
-    const Capacity capacity = runtime_.executor->capacity();
+    const Capacity capacity = runtime_.executors.front()->capacity();
     std::vector<StepPlan> plans(2, StepPlan(capacity));
     std::vector<SamplePlan> samples(2);
     std::vector<double> times;
@@ -170,18 +170,18 @@ class Bench {
     for (int32_t i = 0; i <= steps; ++i) {
       if (i < steps) {
         fill(plans[i % 2], rows, tokens, context, i);
-        runtime_.executor->forward(plans[i % 2]);
+        runtime_.executors.front()->forward(plans[i % 2]);
       }
       if (i > 0) {
         StepResult result;
-        (void)runtime_.executor->wait(Clock::now() + std::chrono::seconds(60), result);
+        (void)runtime_.executors.front()->wait(Clock::now() + std::chrono::seconds(60), result);
         const auto now = Clock::now();
         if (i > 1 || steps == 1) times.push_back(std::chrono::duration<double>(now - last).count());
         last = now;
       }
       if (i < steps) {
         fill(samples[i % 2], rows, tokens, context, i);
-        runtime_.executor->sample(samples[i % 2]);
+        runtime_.executors.front()->sample(samples[i % 2]);
       }
       if (tokens == 1) ++context;
     }
