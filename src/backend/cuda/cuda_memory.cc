@@ -76,11 +76,12 @@ Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLi
     return unsupported("head_dim", fmt::format("head_dim {} is not served on GPUs: 64 and 128 are",
                                                config.head_dim));
   }
-  if (config.hidden_size % 64 != 0 || shard.expert_columns % 64 != 0) {
+  if (config.hidden_size % 64 != 0 || shard.expert_columns % 64 != 0 ||
+      config.hidden_size > cuda::kMaxNormWidth) {
     return unsupported("hidden_size",
-                       fmt::format("hidden size {} and expert width {} must be multiples of 64 on "
-                                   "GPUs",
-                                   config.hidden_size, shard.expert_columns));
+                       fmt::format("hidden size {} and expert width {} must be multiples of 64, "
+                                   "and the former at most {}, on GPUs",
+                                   config.hidden_size, shard.expert_columns, cuda::kMaxNormWidth));
   }
   const int32_t group = shard.num_heads / shard.num_kv_heads;
   if (group > cuda::kMaxGroup) {
@@ -141,6 +142,9 @@ size_t CudaOps::carve(std::byte* base) {
   memory.take(attended_, tokens * q_width());
   memory.take(partial_, shares * config_.head_dim);
   memory.take(softmax_, shares);
+  memory.take(shares_done_,
+              int64_t{StepGraphs::padded(limits_.max_sequences)} * shard_.num_kv_heads);
+  memory.take(rotation_, tokens * config_.rotary_dim / 2);
   memory.take(router_, tokens * config_.num_experts);
   memory.take(chosen_, max_pairs());
   memory.take(expert_weights_, max_pairs());
@@ -186,6 +190,10 @@ Status CudaOps::allocate() {
   M2_TRY(cuda_status(
       cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
       "cudaDeviceGetAttribute"));
+  int major = 0;
+  M2_TRY(cuda_status(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_),
+                     "cudaDeviceGetAttribute"));
+  overlap_ = major >= 9;
   M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
   const size_t kv_bytes = 2 * config_.num_layers * kv_plane_elements() * sizeof(bf16_t);
   // A model without layers, as tests use, has no cache.
@@ -197,13 +205,13 @@ Status CudaOps::allocate() {
   M2_ASSIGN(step_upload_, Upload::make(StepUpload::at(nullptr, limits_, group()).bytes));
   step_ = StepUpload::at(step_upload_.device(), limits_, group());
   M2_ASSIGN(head_upload_, Upload::make(limits_.max_sample_rows * sizeof(int32_t)));
-  M2_ASSIGN(queue_, SampleQueue::make(limits_, config_.vocab_size,
-                                      {.logits = logits_,
-                                       .stride = static_cast<int32_t>(shard_.vocab_count),
-                                       .real_vocab = limits_.real_vocab,
-                                       .vocab = config_.vocab_size,
-                                       .work = edited_,
-                                       .last_token = last_token_}));
+  M2_ASSIGN(samples_, SampleQueue::make(limits_, config_.vocab_size,
+                                        {.logits = logits_,
+                                         .stride = static_cast<int32_t>(shard_.vocab_count),
+                                         .real_vocab = limits_.real_vocab,
+                                         .vocab = config_.vocab_size,
+                                         .work = edited_,
+                                         .last_token = last_token_}));
   std::vector<float> frequencies;
   for (int32_t i = 0; i < config_.rotary_dim / 2; ++i) {
     // Rounded to float as the reference's table is.

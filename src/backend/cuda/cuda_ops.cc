@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "backend/cuda/portable/embed.cuh"
-#include "backend/cuda/portable/norm.cuh"
 #include "backend/cuda/portable/qk_norm.cuh"
 #include "backend/cuda/portable/router.cuh"
 #include "base/check.h"
@@ -81,36 +81,43 @@ void CudaOps::plan_attention(int32_t rows, const StepUpload& host) {
 }
 
 void CudaOps::embed(const Matrix& embed, Communicator&) {
+  sums_pending_ = false;
   if (graphs_.skip(embed.data)) return;
   cuda::launch_embed({.tokens = step_.tokens,
                       .token_row = step_.token_row,
+                      .position = step_.position,
                       .rows = step_.rows,
                       .last_token = last_token_,
+                      .inverse_frequency = inverse_frequency_,
                       .embed = static_cast<const bf16_t*>(embed.data),
                       .vocab_begin = static_cast<int32_t>(shard_.vocab_begin),
                       .vocab_count = static_cast<int32_t>(shard_.vocab_count),
                       .width = config_.hidden_size,
+                      .half = config_.rotary_dim / 2,
                       .num_tokens = tokens_,
-                      .hidden = hidden_},
-                     stream_);
+                      .hidden = hidden_,
+                      .rotation = rotation_},
+                     queue());
   note("embed");
 }
 
-void CudaOps::norm(const float* weight, const int32_t* index, int32_t rows, bf16_t* out,
-                   float* exact) {
-  cuda::launch_norm({.x = hidden_,
-                     .index = index,
-                     .weight = weight,
-                     .epsilon = config_.rms_norm_eps,
-                     .rows = rows,
-                     .width = config_.hidden_size,
-                     .out = out,
-                     .exact_out = exact},
-                    stream_);
-  note("norm");
+cuda::NormArgs CudaOps::norm_args(const float* weight, uint16_t* out) {
+  return {.x = hidden_,
+          .weight = weight,
+          .epsilon = config_.rms_norm_eps,
+          .rows = tokens_,
+          .width = config_.hidden_size,
+          .out = out,
+          .f16 = config_.fp8()};
 }
 
-void CudaOps::linear(LinearKind kind, const Matrix& m, const bf16_t* x, int32_t tokens, void* out,
+// What the last experts_add() left to the norm that comes next.
+cuda::ExpertSums CudaOps::take_sums() {
+  if (!std::exchange(sums_pending_, false)) return {};
+  return {down_, expert_weights_, lists_.place, config_.experts_per_token};
+}
+
+void CudaOps::linear(LinearKind kind, const Matrix& m, const uint16_t* x, int32_t tokens, void* out,
                      int32_t out_stride) {
   const int64_t pairs = int64_t{tokens} * config_.experts_per_token;
   const auto active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
@@ -124,13 +131,16 @@ void CudaOps::linear(LinearKind kind, const Matrix& m, const bf16_t* x, int32_t 
                        .max_tiles = static_cast<int32_t>(pairs / cuda::kTileTokens) + active,
                        .max_active = active,
                        .out = out,
-                       .out_stride = out_stride},
-                      stream_);
+                       .out_stride = out_stride,
+                       .multiprocessors = multiprocessors_},
+                      queue());
 }
 
 void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
+  cuda::NormArgs norm = norm_args(weight, normed_);
+  norm.sums = take_sums();
   if (graphs_.skip(qkv.data)) return;
-  norm(weight, nullptr, tokens_, normed_, nullptr);
+  cuda::launch_norm(norm, queue());
   linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
   note("norm_qkv");
 }
@@ -150,14 +160,14 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
                         .blocks = step_.blocks,
                         .q_norm = q_norm,
                         .k_norm = k_norm,
-                        .inverse_frequency = inverse_frequency_,
+                        .rotation = rotation_,
                         .num_tokens = tokens_,
                         .num_heads = shard_.num_heads,
-                        .rotary_dim = config_.rotary_dim,
+                        .half = config_.rotary_dim / 2,
                         .epsilon = config_.rms_norm_eps,
                         .q = q_,
                         .kv = planes},
-                       stream_);
+                       queue());
   note("qk_norm");
   cuda::launch_attention(
       {.q = q_,
@@ -167,14 +177,16 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
        .num_heads = shard_.num_heads,
        .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim)),
        .attended = attended_,
+       .f16 = config_.fp8(),
        .items = step_.items,
        .num_items = num_items_,
        .decode_rows = step_.decode_rows,
        .num_decode_rows = num_decode_rows_,
        .shares = cuda::attention_shares(num_decode_rows_, shard_.num_kv_heads, multiprocessors_),
        .partial = partial_,
-       .softmax = softmax_},
-      stream_);
+       .softmax = softmax_,
+       .done = shares_done_},
+      queue());
   note("attention");
 }
 
@@ -186,52 +198,45 @@ void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
 
 void CudaOps::norm_route(const float* weight, const float* gate) {
   if (graphs_.skip(gate)) return;
-  norm(weight, nullptr, tokens_, normed_, exact_normed_);
-  cuda::launch_router({.x = exact_normed_,
-                       .gate = gate,
-                       .num_tokens = tokens_,
-                       .num_experts = config_.num_experts,
-                       .width = config_.hidden_size,
-                       .logits = router_},
-                      stream_);
+  cuda::NormArgs norm = norm_args(weight, normed_);
+  cuda::RouterArgs router{.x = exact_normed_,
+                          .gate = gate,
+                          .num_tokens = tokens_,
+                          .num_experts = config_.num_experts,
+                          .width = config_.hidden_size,
+                          .logits = router_};
+  if (tokens_ <= cuda::kNormRouterTokens) {
+    cuda::launch_norm_router({norm, router}, queue());
+  } else {
+    norm.exact_out = exact_normed_;
+    cuda::launch_norm(norm, queue());
+    cuda::launch_router(router, queue());
+  }
   note("router");
 }
 
 void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const Matrix& down,
                           Communicator&) {
+  sums_pending_ = true;
   if (graphs_.skip(gate_up.data)) return;
-  const int32_t count = config_.experts_per_token;
-  cuda::launch_choose({.logits = router_,
-                       .bias = gate_bias,
-                       .real_tokens = step_.num_tokens,
-                       .num_tokens = tokens_,
-                       .num_experts = config_.num_experts,
-                       .count = count,
-                       .chosen = chosen_,
-                       .weights = expert_weights_},
-                      stream_);
-  cuda::launch_group({.chosen = chosen_,
-                      .num_pairs = tokens_ * count,
-                      .experts_per_token = count,
-                      .expert_begin = shard_.expert_begin,
-                      .num_experts = shard_.num_experts,
-                      .lists = lists_},
-                     stream_);
+  cuda::launch_route({.choose = {.logits = router_,
+                                 .bias = gate_bias,
+                                 .real_tokens = step_.num_tokens,
+                                 .num_tokens = tokens_,
+                                 .num_experts = config_.num_experts,
+                                 .count = config_.experts_per_token,
+                                 .chosen = chosen_,
+                                 .weights = expert_weights_},
+                      .group = {.expert_begin = shard_.expert_begin,
+                                .num_experts = shard_.num_experts,
+                                .lists = lists_}},
+                     queue());
   note("choice of experts");
   const auto columns = static_cast<int32_t>(shard_.expert_columns);
   linear(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);
   note("experts' gate and up");
   linear(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
   note("experts' down");
-  cuda::launch_combine({.y = down_,
-                        .weights = expert_weights_,
-                        .place = lists_.place,
-                        .num_tokens = tokens_,
-                        .count = count,
-                        .width = config_.hidden_size,
-                        .hidden = hidden_},
-                       stream_);
-  note("combine");
 }
 
 void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
@@ -247,8 +252,13 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
     *index++ = request.token_index;
   }
   note(head_upload_.send(requests.size() * sizeof(int32_t), stream_), "sample rows");
-  norm(weight, reinterpret_cast<const int32_t*>(head_upload_.device()), sample_rows_, sampled_,
-       nullptr);
+  cuda::NormArgs norm = norm_args(weight, sampled_);
+  norm.index = reinterpret_cast<const int32_t*>(head_upload_.device());
+  norm.rows = sample_rows_;
+  norm.f16 = lm_head.dtype == DType::kF8E4M3;
+  norm.sums = take_sums();
+  sums_pending_ = norm.sums.y != nullptr;  // the residual is left as it is
+  cuda::launch_norm(norm, queue());
   linear(LinearKind::kStore, lm_head, sampled_, sample_rows_, logits_,
          static_cast<int32_t>(shard_.vocab_count));
   note("lm_head");
@@ -257,14 +267,14 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
 void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
   activate();
   const Status pushed =
-      queue_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()), stream_);
+      samples_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()), queue());
   if (!pushed && error_) error_ = pushed;
 }
 
 Status CudaOps::collect(SampleOutput& output) {
   activate();
   end_ops();
-  const Status popped = queue_->pop(output);
+  const Status popped = samples_->pop(output);
   return error_ ? popped : error_;
 }
 

@@ -1,6 +1,6 @@
-// The ops on an NVIDIA GPU: bf16 residual and activations, fp32 sums, FP8 and bf16 weights widened
-// exactly, fp32 router, paged KV in bf16. Calls enqueue on the rank's own stream and return; only
-// collect() and read_logits() wait.
+// The ops on an NVIDIA GPU: bf16 residual, f16 inputs of FP8 weights, fp32 sums, FP8 and bf16
+// weights widened exactly, fp32 router, paged KV in bf16. Calls enqueue on the rank's own stream
+// and return; only collect() and read_logits() wait.
 //
 // Not batch-invariant: kernels are chosen by the number of tokens (docs/numerics.md).
 #pragma once
@@ -14,6 +14,7 @@
 
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/portable/linear.cuh"
+#include "backend/cuda/portable/norm.cuh"
 #include "backend/cuda/portable/sample.cuh"
 #include "backend/cuda/sample_queue.h"
 #include "backend/cuda/step_graphs.h"
@@ -73,8 +74,10 @@ class CudaOps final : public Ops {
 
   void pad_rows(const StepUpload& host, int32_t rows, int32_t num_blocks);
   void plan_attention(int32_t rows, const StepUpload& host);
-  void norm(const float* weight, const int32_t* index, int32_t rows, bf16_t* out, float* exact);
-  void linear(cuda::LinearKind kind, const Matrix& matrix, const bf16_t* x, int32_t tokens,
+  cuda::Queue queue() const { return {stream_, overlap_}; }
+  cuda::NormArgs norm_args(const float* weight, uint16_t* out);
+  cuda::ExpertSums take_sums();
+  void linear(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, int32_t tokens,
               void* out, int32_t out_stride);
 
   int32_t q_width() const { return shard_.num_heads * config_.head_dim; }
@@ -91,6 +94,7 @@ class CudaOps final : public Ops {
   const int32_t device_;
   int32_t multiprocessors_ = 1;
   cudaStream_t stream_ = nullptr;
+  bool overlap_ = false;  // cuda::Queue
   Status error_;
   DeviceMemory weights_memory_, kv_memory_, scratch_memory_, counts_memory_;
 
@@ -101,27 +105,30 @@ class CudaOps final : public Ops {
   int32_t real_tokens_ = 0;
   int32_t tokens_ = 0;  // with the padding of a decode step
   int32_t num_items_ = 0, num_decode_rows_ = 0, sample_rows_ = 0;
-  std::unique_ptr<SampleQueue> queue_;
+  std::unique_ptr<SampleQueue> samples_;
 
   float* inverse_frequency_ = nullptr;  // [rotary_dim / 2]
   int32_t* last_token_ = nullptr;       // [slots]
   bf16_t* hidden_ = nullptr;            // [max tokens, hidden]
-  bf16_t* normed_ = nullptr;            // [max tokens, hidden]
+  uint16_t* normed_ = nullptr;          // [max tokens, hidden]
   float* exact_normed_ = nullptr;       // [max tokens, hidden] the router's input
   float* qkv_ = nullptr;                // [max tokens, qkv_width]
   bf16_t* q_ = nullptr;                 // [max tokens, q_width]
-  bf16_t* attended_ = nullptr;          // [max tokens, q_width]
+  uint16_t* attended_ = nullptr;        // [max tokens, q_width]
   float* partial_ = nullptr;            // [max sequences, heads, kMaxShares, head_dim]
   float2* softmax_ = nullptr;           // [max sequences, heads, kMaxShares]
+  int32_t* shares_done_ = nullptr;      // [max sequences, kv heads]
+  float2* rotation_ = nullptr;          // [max tokens, rotary_dim / 2]
   float* router_ = nullptr;             // [max tokens, num_experts]
   int32_t* chosen_ = nullptr;           // [max tokens, experts_per_token]
   float* expert_weights_ = nullptr;     // likewise
   cuda::ExpertLists lists_;
-  bf16_t* activated_ = nullptr;  // [max pairs, expert_columns]
-  float* down_ = nullptr;        // [max pairs, hidden]
-  bf16_t* sampled_ = nullptr;    // [max sample rows, hidden]
-  float* logits_ = nullptr;      // [max sample rows, vocab_count]
-  float* edited_ = nullptr;      // likewise: with masks, bias and penalties
+  uint16_t* activated_ = nullptr;  // [max pairs, expert_columns]
+  float* down_ = nullptr;          // [max pairs, hidden]
+  bool sums_pending_ = false;      // down_ is still to be added to the residual: by the next norm
+  uint16_t* sampled_ = nullptr;    // [max sample rows, hidden]
+  float* logits_ = nullptr;        // [max sample rows, vocab_count]
+  float* edited_ = nullptr;        // likewise: with masks, bias and penalties
 };
 
 }  // namespace m2

@@ -151,21 +151,21 @@ void SampleQueue::add(const SampleRequest& r, Part& part) const {
   if (has_list(r)) add_mask(r, part, row);
 }
 
-Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, cudaStream_t stream) {
+Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, const cuda::Queue& queue) {
   const Part device = part_at(upload_.device());
   const bool floats = std::any_of(part.rows, part.rows + part.used.rows,
                                   [](const SampleRow& row) { return row.bias_count > 0; });
   // Only rows with a bias have floats, and few have: the common copy is short.
   const auto* end = floats ? reinterpret_cast<std::byte*>(part.floats + part.used.ints)
                            : reinterpret_cast<std::byte*>(part.ints + part.used.ints);
-  M2_TRY(cuda_status(upload_.send(end - reinterpret_cast<std::byte*>(part.rows), stream),
+  M2_TRY(cuda_status(upload_.send(end - reinterpret_cast<std::byte*>(part.rows), queue.stream),
                      "sample requests"));
   cuda::launch_history({.items = device.history,
                         .num_items = static_cast<int32_t>(part.used.history),
                         .ints = device.ints,
                         .vocab = vocab_,
                         .counts = counts},
-                       stream);
+                       queue);
   cuda::SampleArgs args = device_;
   args.rows = device.rows;
   args.num_rows = static_cast<int32_t>(part.used.rows);
@@ -174,14 +174,15 @@ Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, cudaStr
   args.ints = device.ints;
   args.floats = device.floats;
   args.counts = counts;
-  cuda::launch_sample(args, stream);
+  cuda::launch_sample(args, queue);
   M2_TRY(cuda_status(cudaPeekAtLastError(), "sample kernel"));
 
   std::byte* host = pending.results.data();
   const auto fetch = [&](const void* from, size_t bytes) {
     const size_t offset = static_cast<const std::byte*>(from) - results_.data();
-    return cuda_status(cudaMemcpyAsync(host + offset, from, bytes, cudaMemcpyDeviceToHost, stream),
-                       "results");
+    return cuda_status(
+        cudaMemcpyAsync(host + offset, from, bytes, cudaMemcpyDeviceToHost, queue.stream),
+        "results");
   };
   M2_TRY(fetch(args.results, part.used.rows * sizeof(SampleResult)));
   if (part.used.tops > 0) {
@@ -190,7 +191,7 @@ Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, cudaStr
   }
   pending.part_rows = part.used.rows;
   pending.part_tops = part.used.tops;
-  return cuda_status(pending.done.record(stream), "event");
+  return cuda_status(pending.done.record(queue.stream), "event");
 }
 
 // Waits for a part and moves its results to the output.
@@ -219,7 +220,7 @@ Status SampleQueue::finish_part(Pending& pending) {
 }
 
 Status SampleQueue::push(std::span<const SampleRequest> requests, uint16_t* counts,
-                         cudaStream_t stream) {
+                         const cuda::Queue& queue) {
   M2_CHECK(count_ < kDepth, "{} samplings are under way", count_);
   Pending& pending = pending_[(first_ + count_++) % kDepth];
   pending.output.clear();
@@ -233,14 +234,14 @@ Status SampleQueue::push(std::span<const SampleRequest> requests, uint16_t* coun
   }
   pending.output.top_ids.resize(top);
   pending.output.top_logprobs.resize(top);
-  if (requests.empty()) return cuda_status(pending.done.record(stream), "event");
+  if (requests.empty()) return cuda_status(pending.done.record(queue.stream), "event");
 
   Part part = part_at(upload_.begin());
   for (const SampleRequest& request : requests) {
     const Sizes more = needs(request);
     if (!fits(part, more)) {
       if (part.used.rows > 0) {
-        M2_TRY(send(part, pending, counts, stream));
+        M2_TRY(send(part, pending, counts, queue));
         M2_TRY(finish_part(pending));
         part = part_at(upload_.begin());
       }
@@ -251,7 +252,7 @@ Status SampleQueue::push(std::span<const SampleRequest> requests, uint16_t* coun
     }
     add(request, part);
   }
-  return send(part, pending, counts, stream);
+  return send(part, pending, counts, queue);
 }
 
 Status SampleQueue::pop(SampleOutput& output) {

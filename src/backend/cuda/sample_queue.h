@@ -25,7 +25,7 @@ class SampleQueue {
                                                    const cuda::SampleArgs& device);
   static size_t bytes(const OpsLimits& limits, int32_t vocab);
 
-  Status push(std::span<const SampleRequest> requests, uint16_t* counts, cudaStream_t stream);
+  Status push(std::span<const SampleRequest> requests, uint16_t* counts, const cuda::Queue& queue);
   // Waits for the oldest push.
   Status pop(SampleOutput& output);
 
@@ -61,7 +61,7 @@ class SampleQueue {
   int32_t top_count(const SampleRequest& request) const;
   void add(const SampleRequest& request, Part& part) const;
   void add_mask(const SampleRequest& request, Part& part, cuda::SampleRow& row) const;
-  Status send(Part& part, Pending& pending, uint16_t* counts, cudaStream_t stream);
+  Status send(Part& part, Pending& pending, uint16_t* counts, const cuda::Queue& queue);
   Status finish_part(Pending& pending);
 
   const OpsLimits limits_;

@@ -3,6 +3,10 @@
 // deviation; a token that then goes to another expert differs by more, and is counted apart.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
+#include "json/json.h"
 #include "tests/backend/cpu/reference_ops.h"
 #include "tests/backend/cuda/compare_logits.h"
 #include "tests/backend/cuda/gpu.h"
@@ -242,30 +246,47 @@ int64_t not_tied(const Model& model, const OpsLimits& limits, const std::vector<
   });
 }
 
-// The trained checkpoint, forced through random ids and then the oracle's own reply to them. The
-// CPU stands for the reference: its own oracle test holds it to 1e-3.
+// The prompts of the golden replies with the replies after them, as ids.
+std::vector<std::vector<int32_t>> golden_conversations() {
+  std::ifstream file(M2_SOURCE_DIR "/tests/golden/logits/pocket.json");
+  const auto golden = json::parse(std::string(std::istreambuf_iterator<char>(file), {}));
+  std::vector<std::vector<int32_t>> all;
+  if (!golden) return all;
+  for (const json::Value& entry : golden->as_array()) {
+    std::vector<int32_t>& tokens = all.emplace_back();
+    for (const char* key : {"prompt_ids", "reply_ids"}) {
+      for (const json::Value& id : entry.find(key)->as_array()) {
+        tokens.push_back(static_cast<int32_t>(id.as_int()));
+      }
+    }
+  }
+  return all;
+}
+
+// The trained checkpoint, forced through conversations. The CPU stands for the reference: its own
+// oracle test holds it to 1e-3.
 TEST(CudaPocket, ForcedTokensHaveTheSameTopToken) {
   M2_NEEDS_GPU();
   const auto model = load_model(M2_SOURCE_DIR "/models/pocket");
   ASSERT_TRUE(model) << model.error().message;
+  const auto conversations = golden_conversations();
+  ASSERT_GE(conversations.size(), 5u);
   const OpsLimits limits = cuda_limits(model->config);
   Runner cpu(*model, limits, fast_kernels(), 8);
   Runner cuda(*model, gpu_ops(model->config, model->shard, limits));
   int64_t positions = 0, over = 0, wrong = 0, over_without_tie = 0, wrong_without_tie = 0;
   double squares = 0;
-  for (uint32_t prompt = 0; prompt < 20; ++prompt) {
-    std::vector<int32_t> tokens = some_tokens(20 + prompt, 700, prompt);
-    const auto reply = cpu.greedy(tokens, 100);
-    tokens.insert(tokens.end(), reply.begin(), reply.end());
+  for (size_t i = 0; i < conversations.size(); ++i) {
+    const auto& tokens = conversations[i];
     const auto oracle = cpu.sequence(tokens, 1000);
-    const auto ours = cuda.sequence(tokens, prompt % 2 == 0 ? 1 : 1000);
+    const auto ours = cuda.sequence(tokens, i % 2 == 0 ? 1 : 1000);
     const LogitComparison result = compare_logits(ours, oracle, kPocketTolerance);
     positions += result.positions;
     over += std::ssize(result.over);
     wrong += std::ssize(result.wrong_top);
     over_without_tie += not_tied(*model, limits, tokens, result.over);
     wrong_without_tie += not_tied(*model, limits, tokens, result.wrong_top);
-    squares += result.root_mean_square * result.root_mean_square / 20;
+    squares += result.root_mean_square * result.root_mean_square / double(conversations.size());
   }
   std::printf(
       "pocket: %ld positions, root mean square %.1e; %ld past the tolerance, %ld of them no "

@@ -35,75 +35,174 @@ bool enough_memory(const ModelConfig& config) {
   return free > 4 * weights_bytes(config, *make_shard(config, {}, 0));
 }
 
-// Milliseconds of a decode step of `rows` sequences that have `context` tokens, the median of many:
-// forward, greedy sampling and the results on the host.
-double decode_ms(Runner& runner, int32_t rows, int32_t context, const OpsLimits& limits) {
-  const int32_t a_row = (context + 40) / limits.block_tokens + 1;
-  std::vector<std::vector<int32_t>> blocks(rows, std::vector<int32_t>(a_row));
-  std::vector<int32_t> tokens(rows, kLastToken);
-  std::vector<BatchRow> batch;
-  std::vector<SampleRequest> requests(rows);
-  for (int32_t i = 0; i < rows; ++i) {
-    std::iota(blocks[i].begin(), blocks[i].end(), i * a_row);
-    batch.push_back({i, i, 1, context, blocks[i]});
-    requests[i].slot = requests[i].token_index = i;
-    requests[i].temperature = 0;
-  }
-  std::vector<double> times;
-  SampleOutput output;
-  for (int32_t step = 0; step < 30; ++step) {
-    const auto start = std::chrono::steady_clock::now();
-    runner.forward().run({tokens, batch});
-    runner.forward().sample(requests);
-    EXPECT_TRUE(runner.ops().collect(output));
-    times.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-            .count());
-    for (BatchRow& row : batch) ++row.context_tokens;
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
-
-TEST(CudaRealWidth, TwoLayers) {
-  M2_NEEDS_GPU();
-  const ModelConfig config = real_width(2);
-  if (!enough_memory(config)) GTEST_SKIP() << "needs more host memory";
+OpsLimits limits() {
   OpsLimits limits;
   limits.max_step_tokens = 2048;
   limits.max_sequences = 128;
   limits.max_sample_rows = 256;
   limits.max_model_tokens = 4096;
-  limits.num_blocks = 10000;
+  limits.num_blocks = 9000;
   limits.real_vocab = 200054;
-  Model model{config, *make_shard(config, {}, 0), {}, {}};
-  model.memory = HostMemory(weights_bytes(config, model.shard));
-  fill_dummy(config, model.shard, 11, 16, model.memory.data());
-  model.weights = weights_at(config, model.shard, model.memory.data());
-  Runner cuda(model, gpu_ops(config, model.shard, limits));
-  {
-    OpsLimits small = limits;
-    small.num_blocks = 64;
-    Runner cpu(model, small, fast_kernels(), 16);
-    const auto tokens = some_tokens(100, config.vocab_size, 12);
-    const auto oracle = cpu.sequence(tokens, 1000);
-    for (const int32_t chunk : {1, 50, 1000}) {
-      const LogitComparison result = compare_logits(cuda.sequence(tokens, chunk), oracle, 0.08);
-      std::printf(
-          "real width by %d: %ld positions, %zu over, %zu other top, largest %.1e, root "
-          "mean square %.1e\n",
-          chunk, long(result.positions), result.over.size(), result.wrong_top.size(),
-          result.largest, result.root_mean_square);
-      // Two layers choose 8 of 256 experts: some choices are ties.
-      EXPECT_LE(result.over.size(), 20u);
-      EXPECT_LT(result.root_mean_square, 0.03);
-      EXPECT_LE(result.wrong_top.size(), 2u);
+  return limits;
+}
+
+class CudaRealWidth : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    M2_NEEDS_GPU();
+    if (!enough_memory(real_width(2))) GTEST_SKIP() << "needs more host memory";
+  }
+
+  // Made once: it takes seconds.
+  static const Model& model() {
+    static const Model model = [] {
+      const ModelConfig config = real_width(2);
+      Model made{config, *make_shard(config, {}, 0), {}, {}};
+      made.memory = HostMemory(weights_bytes(config, made.shard));
+      fill_dummy(config, made.shard, 11, 16, made.memory.data());
+      made.weights = weights_at(config, made.shard, made.memory.data());
+      return made;
+    }();
+    return model;
+  }
+  static std::unique_ptr<Runner> runner() {
+    return std::make_unique<Runner>(model(), gpu_ops(model().config, model().shard, limits()));
+  }
+};
+
+// The real model's 31 layers of one of two pipeline halves, made of the two layers' weights in
+// turn: together they are larger than any cache. Times only, so their meaning does not matter.
+class ManyLayers {
+ public:
+  static constexpr int32_t kLayers = 31;
+  explicit ManyLayers(const Model& model) : weights_(model.weights) {
+    ModelConfig config = model.config;
+    config.num_layers = kLayers;
+    while (std::ssize(weights_.layers) < kLayers) {
+      weights_.layers.push_back(model.weights.layers[weights_.layers.size() % 2]);
+    }
+    ops_ = gpu_ops(config, model.shard, limits());
+    (void)ops_->adopt(weights_);
+    forward_ = std::make_unique<Forward>(weights_, *ops_, self_);
+  }
+  Forward& forward() { return *forward_; }
+  Ops& ops() { return *ops_; }
+
+ private:
+  Weights weights_;
+  SelfCommunicator self_;
+  std::unique_ptr<Ops> ops_;
+  std::unique_ptr<Forward> forward_;
+};
+
+// Decode of `rows` sequences that have `context` tokens, greedy or as the family's defaults sample.
+class DecodeSteps {
+ public:
+  DecodeSteps(int32_t rows, int32_t context, bool greedy)
+      : blocks_(rows), tokens_(some_tokens(rows, 200000, 77)), requests_(rows) {
+    const int32_t a_row = (context + 100) / limits().block_tokens + 1;
+    for (int32_t i = 0; i < rows; ++i) {
+      blocks_[i].resize(a_row);
+      std::iota(blocks_[i].begin(), blocks_[i].end(), i * a_row);
+      batch_.push_back({i, i, 1, context, blocks_[i]});
+      requests_[i].slot = requests_[i].token_index = i;
+      requests_[i].temperature = greedy ? 0.0f : 1.0f;
+      requests_[i].top_k = greedy ? 0 : 40;
+      requests_[i].top_p = greedy ? 1.0f : 0.95f;
     }
   }
-  for (const int32_t rows : {1, 8, 32, 64, 128}) {
-    std::printf("real width, 2 layers and lm_head: decode %d rows at 1024: %.3f ms\n", rows,
-                decode_ms(cuda, rows, 1024, limits));
+
+  // Milliseconds from the step's inputs to its tokens on the host.
+  template <typename Runner>
+  double run(Runner& runner) {
+    const auto start = std::chrono::steady_clock::now();
+    runner.forward().run({tokens_, batch_});
+    runner.forward().sample(requests_);
+    EXPECT_TRUE(runner.ops().collect(output_));
+    for (BatchRow& row : batch_) ++row.context_tokens;
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+        .count();
   }
+  template <typename Runner>
+  double median_ms(Runner& runner, int32_t count) {
+    std::vector<double> times;
+    for (int32_t i = 0; i < count; ++i) times.push_back(run(runner));
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+  }
+
+ private:
+  std::vector<std::vector<int32_t>> blocks_;
+  std::vector<int32_t> tokens_;
+  std::vector<BatchRow> batch_;
+  std::vector<SampleRequest> requests_;
+  SampleOutput output_;
+};
+
+template <typename Runner>
+double prefill_ms(Runner& runner, int32_t count) {
+  const auto tokens = some_tokens(count, 200000, 5);
+  std::vector<int32_t> blocks(count / 16 + 1);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  const BatchRow row{0, 0, count, 0, blocks};
+  SampleRequest request;
+  request.token_index = count - 1;
+  request.temperature = 0;
+  SampleOutput output;
+  std::vector<double> times;
+  for (int32_t i = 0; i < 7; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    runner.forward().run({tokens, {&row, 1}});
+    runner.forward().sample({&request, 1});
+    EXPECT_TRUE(runner.ops().collect(output));
+    times.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+            .count());
+  }
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+TEST_F(CudaRealWidth, AgreesWithTheCpu) {
+  const auto cuda = runner();
+  OpsLimits small = limits();
+  small.num_blocks = 64;
+  Runner cpu(model(), small, fast_kernels(), 16);
+  const auto tokens = some_tokens(100, model().config.vocab_size, 12);
+  const auto oracle = cpu.sequence(tokens, 1000);
+  for (const int32_t chunk : {1, 50, 1000}) {
+    const LogitComparison result = compare_logits(cuda->sequence(tokens, chunk), oracle, 0.08);
+    std::printf(
+        "real width by %d: %ld positions, %zu over, %zu other top, largest %.1e, root mean "
+        "square %.1e\n",
+        chunk, long(result.positions), result.over.size(), result.wrong_top.size(), result.largest,
+        result.root_mean_square);
+    // Two layers choose 8 of 256 experts: some choices are ties.
+    EXPECT_LE(result.over.size(), 20u);
+    EXPECT_LT(result.root_mean_square, 0.03);
+    EXPECT_LE(result.wrong_top.size(), 2u);
+  }
+}
+
+TEST_F(CudaRealWidth, StepTimes) {
+  ManyLayers cuda(model());
+  std::printf("31 layers and lm_head, context 1024, ms from inputs to tokens on the host:\n");
+  for (const int32_t rows : {1, 2, 4, 8, 16, 32, 64, 128}) {
+    const double greedy = DecodeSteps(rows, 1024, true).median_ms(cuda, 25);
+    const double sampled = DecodeSteps(rows, 1024, false).median_ms(cuda, 25);
+    std::printf("  decode %3d rows: greedy %.3f, top-k 40 and top-p 0.95 %.3f\n", rows, greedy,
+                sampled);
+  }
+  for (const int32_t tokens : {128, 512, 1024, 2048}) {
+    std::printf("  prefill %4d tokens: %.3f\n", tokens, prefill_ms(cuda, tokens));
+  }
+}
+
+// For profilers: a few steps of each kind and little else.
+TEST_F(CudaRealWidth, OneStepOfEachKind) {
+  const auto cuda = runner();
+  for (const int32_t rows : {1, 8, 32, 64}) DecodeSteps(rows, 1024, rows != 1).run(*cuda);
+  prefill_ms(*cuda, 1024);
 }
 
 }  // namespace

@@ -32,73 +32,95 @@ struct Queries {
   }
 };
 
-// 16 consecutive keys from `position` on, against 16 queries. A lane's four key columns are the
-// keys 4t to 4t + 3, which makes its values consecutive in the transposed plane.
+// The operands of 16 consecutive keys: a lane's four key columns are the keys 4t to 4t + 3, which
+// makes its values consecutive in the transposed plane.
 template <int32_t kHeadDim>
-__device__ void attend_group(Queries<kHeadDim>& s, const bf16_t* keys, const bf16_t* values,
-                             int32_t position, float scale, int32_t g, int32_t t) {
-  const int32_t key = g / 2 * 4 + g % 2;
-  float scores[2][4] = {};
+struct Keys {
+  uint4 first[kHeadDim / 32], second[kHeadDim / 32];
+
+  __device__ void load(const bf16_t* keys, int32_t g, int32_t t) {
+    const auto* at = reinterpret_cast<const uint4*>(keys + (g / 2 * 4 + g % 2) * kHeadDim + 8 * t);
 #pragma unroll
-  for (int32_t i = 0; i < kHeadDim / 32; ++i) {
-    const auto* at = reinterpret_cast<const uint4*>(keys + key * kHeadDim + 32 * i + 8 * t);
-    const uint4 k0 = at[0];
-    const uint4 k1 = at[2 * kHeadDim / 8];
-    mma(scores[0], s.q_low[i].x, s.q_high[i].x, s.q_low[i].y, s.q_high[i].y, k0.x, k0.y);
-    mma(scores[0], s.q_low[i].z, s.q_high[i].z, s.q_low[i].w, s.q_high[i].w, k0.z, k0.w);
-    mma(scores[1], s.q_low[i].x, s.q_high[i].x, s.q_low[i].y, s.q_high[i].y, k1.x, k1.y);
-    mma(scores[1], s.q_low[i].z, s.q_high[i].z, s.q_low[i].w, s.q_high[i].w, k1.z, k1.w);
-  }
-  uint2 v[kHeadDim / 8];
-#pragma unroll
-  for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-    v[n] = *reinterpret_cast<const uint2*>(values + (n * 8 + g) * kKeyGroup + 4 * t);
-  }
-  float p[2][4];  // of row g, of row g + 8: keys 4t to 4t + 3
-#pragma unroll
-  for (int32_t half = 0; half < 2; ++half) {
-    float x[4] = {scores[0][2 * half], scores[0][2 * half + 1], scores[1][2 * half],
-                  scores[1][2 * half + 1]};
-    float largest = s.largest[half];
-#pragma unroll
-    for (int32_t i = 0; i < 4; ++i) {
-      x[i] = position + 4 * t + i <= s.last[half] ? x[i] * scale : kNone;
-      largest = fmaxf(largest, x[i]);
-    }
-    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
-    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2));
-    const float safe = largest == kNone ? 0.0f : largest;  // nothing seen yet
-    const float factor = exp2f((s.largest[half] - safe) * kLog2E);
-    float sum = 0;
-#pragma unroll
-    for (int32_t i = 0; i < 4; ++i) sum += p[half][i] = exp2f((x[i] - safe) * kLog2E);
-    sum += __shfl_xor_sync(kAllLanes, sum, 1);
-    sum += __shfl_xor_sync(kAllLanes, sum, 2);
-    s.sum[half] = s.sum[half] * factor + sum;
-    s.largest[half] = largest;
-#pragma unroll
-    for (auto& tile : s.out) {
-      tile[2 * half] *= factor;
-      tile[2 * half + 1] *= factor;
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      first[i] = at[4 * i];
+      second[i] = at[4 * i + 2 * kHeadDim / 8];
     }
   }
-  const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
-  const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+};
+
+// One of the two halves of a warp's queries (rows g and g + 8): scores to probabilities, against
+// the largest so far.
+template <int32_t kHeadDim>
+__device__ inline void soften(Queries<kHeadDim>& s, const float (&scores)[2][4], int32_t half,
+                              int32_t position, float scale, int32_t t, float (&p)[4]) {
+  float x[4] = {scores[0][2 * half], scores[0][2 * half + 1], scores[1][2 * half],
+                scores[1][2 * half + 1]};
+  float largest = s.largest[half];
 #pragma unroll
-  for (int32_t n = 0; n < kHeadDim / 8; ++n) mma(s.out[n], a0, a1, a2, a3, v[n].x, v[n].y);
+  for (int32_t i = 0; i < 4; ++i) {
+    x[i] = position + 4 * t + i <= s.last[half] ? x[i] * scale : kNone;
+    largest = fmaxf(largest, x[i]);
+  }
+  largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
+  largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2));
+  const float safe = largest == kNone ? 0.0f : largest;  // nothing seen yet
+  const float factor = exp2f((s.largest[half] - safe) * kLog2E);
+  float sum = 0;
+#pragma unroll
+  for (int32_t i = 0; i < 4; ++i) sum += p[i] = exp2f((x[i] - safe) * kLog2E);
+  sum += __shfl_xor_sync(kAllLanes, sum, 1);
+  sum += __shfl_xor_sync(kAllLanes, sum, 2);
+  s.sum[half] = s.sum[half] * factor + sum;
+  s.largest[half] = largest;
+#pragma unroll
+  for (auto& tile : s.out) {
+    tile[2 * half] *= factor;
+    tile[2 * half + 1] *= factor;
+  }
 }
 
+// Keys [begin, end), both multiples of a group. The next group's keys are on their way while this
+// one's values are weighted.
 template <int32_t kHeadDim>
 __device__ void attend(Queries<kHeadDim>& s, const AttentionArgs& a, const int32_t* blocks,
                        int32_t head, int32_t begin, int32_t end, int32_t g, int32_t t) {
+  if (begin >= end) return;
+  int64_t at = a.kv.group_at(blocks, begin, head);
+  Keys<kHeadDim> keys;
+  keys.load(a.kv.keys + at, g, t);
   for (int32_t position = begin; position < end; position += kKeyGroup) {
-    const int64_t at = a.kv.group_at(blocks, position, head);
-    attend_group<kHeadDim>(s, a.kv.keys + at, a.kv.values + at, position, a.scale, g, t);
+    const int32_t next = min(position + kKeyGroup, end - 1);
+    const int64_t next_at = a.kv.group_at(blocks, next, head);
+    uint2 v[kHeadDim / 8];
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      v[n] = *reinterpret_cast<const uint2*>(a.kv.values + at + (n * 8 + g) * kKeyGroup + 4 * t);
+    }
+    float scores[2][4] = {};
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      const uint4 low = s.q_low[i], high = s.q_high[i], k0 = keys.first[i], k1 = keys.second[i];
+      mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
+      mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
+      mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
+      mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
+    }
+    keys.load(a.kv.keys + next_at, g, t);
+    float p[2][4];
+    soften<kHeadDim>(s, scores, 0, position, a.scale, t, p[0]);
+    soften<kHeadDim>(s, scores, 1, position, a.scale, t, p[1]);
+    const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
+    const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) mma(s.out[n], a0, a1, a2, a3, v[n].x, v[n].y);
+    at = next_at;
   }
 }
 
 template <int32_t kHeadDim>
 __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
+  wait_for_previous();
+  start_next();
   const int32_t head = blockIdx.x, group = a.num_heads / a.kv.num_heads;
   const AttentionItem item = a.items[blockIdx.y];
   const RowInfo row = a.rows[item.row];
@@ -118,7 +140,8 @@ __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
   s.load(s.last[0] >= 0 ? a.q + place[0] : nullptr, s.last[1] >= 0 ? a.q + place[1] : nullptr, t);
   const int32_t last_query = min(first + 15, count - 1);
   const int32_t end = row.context_tokens + last_query / group + 1;
-  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, 0, end, g, t);
+  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, 0, divide_up(end, kKeyGroup) * kKeyGroup,
+                   g, t);
 #pragma unroll
   for (int32_t half = 0; half < 2; ++half) {
     if (s.last[half] < 0) continue;
@@ -126,7 +149,8 @@ __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
     auto* out = reinterpret_cast<uint32_t*>(a.attended + place[half]);
 #pragma unroll
     for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-      out[n * 4 + t] = pack_bf16(s.out[n][2 * half] * inverse, s.out[n][2 * half + 1] * inverse);
+      out[n * 4 + t] =
+          pack_input(s.out[n][2 * half] * inverse, s.out[n][2 * half + 1] * inverse, a.f16);
     }
   }
 }
@@ -135,8 +159,16 @@ template <int32_t kHeadDim>
 __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
   __shared__ float outs[kWarps][kMaxGroup][kHeadDim + 2];
   __shared__ float largests[kWarps][kMaxGroup], sums[kWarps][kMaxGroup];
+  __shared__ float2 factors[kMaxGroup][kMaxShares];  // of each share, and the sum in the first
+  __shared__ bool is_last;
+  wait_for_previous();
+  start_next();
   const int32_t head = blockIdx.x, share = blockIdx.y, group = a.num_heads / a.kv.num_heads;
   const RowInfo row = a.rows[a.decode_rows[blockIdx.z]];
+  // Whole groups of keys, at least two a warp, spread evenly over all warps of the shares in use.
+  const int32_t groups = divide_up(row.context_tokens + 1, kKeyGroup);
+  const int32_t shares = min(a.shares, divide_up(groups, 2 * kWarps));
+  if (share >= shares) return;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const bf16_t* q = a.q + (int64_t{row.first_token} * a.num_heads + head * group) * kHeadDim;
   Queries<kHeadDim> s;
@@ -146,9 +178,7 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
   }
   s.load(s.last[0] >= 0 ? q + g * kHeadDim : nullptr,
          s.last[1] >= 0 ? q + (g + 8) * kHeadDim : nullptr, t);
-  // Whole groups of keys, spread evenly over all warps of all shares.
-  const int32_t groups = divide_up(row.context_tokens + 1, kKeyGroup);
-  const int32_t a_warp = divide_up(groups, a.shares * kWarps);
+  const int32_t a_warp = divide_up(groups, shares * kWarps);
   const int32_t begin = min(groups, (share * kWarps + warp) * a_warp);
   const int32_t end = min(groups, begin + a_warp);
   attend<kHeadDim>(s, a, a.blocks + row.first_block, head, begin * kKeyGroup, end * kKeyGroup, g,
@@ -174,9 +204,9 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
       sum += sums[w][at] * factor;
       out += outs[w][at][d] * factor;
     }
-    if (a.shares == 1) {
+    if (shares == 1) {
       const int64_t place = int64_t{row.first_token} * a.num_heads + head * group + at;
-      a.attended[place * kHeadDim + d] = to_bf16(out / sum);
+      a.attended[place * kHeadDim + d] = static_cast<uint16_t>(pack_input(out / sum, 0.0f, a.f16));
     } else {
       const int64_t place =
           (int64_t{blockIdx.z} * a.num_heads + head * group + at) * a.shares + share;
@@ -184,44 +214,69 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
       if (d == 0) a.softmax[place] = {largest, sum};
     }
   }
-}
-
-// Joins the shares of one decode row and head.
-template <int32_t kHeadDim>
-__global__ void merge_kernel(AttentionArgs a) {
-  const int32_t head = blockIdx.x, d = threadIdx.x;
-  const int64_t place = (int64_t{blockIdx.y} * a.num_heads + head) * a.shares;
-  float largest = kNone, sum = 0, out = 0;
-  for (int32_t i = 0; i < a.shares; ++i) largest = fmaxf(largest, a.softmax[place + i].x);
-  for (int32_t i = 0; i < a.shares; ++i) {
-    const float2 one = a.softmax[place + i];
-    const float factor = exp2f((one.x - largest) * kLog2E);
-    sum += one.y * factor;
-    out += a.partial[(place + i) * kHeadDim + d] * factor;
+  if (shares == 1) return;
+  // Whichever block of the row and head comes last joins them, in the order of shares.
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int32_t* done = a.done + blockIdx.z * a.kv.num_heads + head;
+    is_last = atomicAdd(done, 1) == shares - 1;
+    if (is_last) *done = 0;
   }
-  const int64_t token = a.rows[a.decode_rows[blockIdx.y]].first_token;
-  a.attended[(token * a.num_heads + head) * kHeadDim + d] = to_bf16(out / sum);
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  const int64_t first = (int64_t{blockIdx.z} * a.num_heads + head * group) * a.shares;
+  for (int32_t i = threadIdx.x; i < group * shares; i += blockDim.x) {
+    factors[i / shares][i % shares] =
+        __ldcg(a.softmax + first + i / shares * a.shares + i % shares);
+  }
+  __syncthreads();
+  for (int32_t at = threadIdx.x; at < group; at += blockDim.x) {
+    float largest = kNone, sum = 0;
+    for (int32_t n = 0; n < shares; ++n) largest = fmaxf(largest, factors[at][n].x);
+    for (int32_t n = 0; n < shares; ++n) {
+      factors[at][n].x = exp2f((factors[at][n].x - largest) * kLog2E);
+      sum += factors[at][n].y * factors[at][n].x;
+    }
+    factors[at][0].y = sum;
+  }
+  __syncthreads();
+  for (int32_t i = threadIdx.x; i < group * kHeadDim / 4; i += blockDim.x) {
+    const int32_t at = i / (kHeadDim / 4), d = i % (kHeadDim / 4) * 4;
+    const float* from = a.partial + (first + at * a.shares) * kHeadDim + d;
+    float4 out{0, 0, 0, 0};
+#pragma unroll 8
+    for (int32_t n = 0; n < shares; ++n) {
+      const float4 one = __ldcg(reinterpret_cast<const float4*>(from + n * kHeadDim));
+      const float factor = factors[at][n].x;
+      out.x += one.x * factor, out.y += one.y * factor;
+      out.z += one.z * factor, out.w += one.w * factor;
+    }
+    const float inverse = 1.0f / factors[at][0].y;
+    const int64_t place = int64_t{row.first_token} * a.num_heads + head * group + at;
+    *reinterpret_cast<uint2*>(a.attended + place * kHeadDim + d) = {
+        pack_input(out.x * inverse, out.y * inverse, a.f16),
+        pack_input(out.z * inverse, out.w * inverse, a.f16)};
+  }
 }
 
 template <int32_t kHeadDim>
-void launch(const AttentionArgs& a, cudaStream_t stream) {
+void launch(const AttentionArgs& a, const Queue& queue) {
   if (a.num_items > 0) {
     const dim3 grid(a.kv.num_heads, a.num_items);
-    prefill_kernel<kHeadDim><<<grid, kWarps * 32, 0, stream>>>(a);
+    enqueue(prefill_kernel<kHeadDim>, grid, kWarps * 32, 0, queue, a);
   }
   if (a.num_decode_rows > 0) {
     const dim3 grid(a.kv.num_heads, a.shares, a.num_decode_rows);
-    decode_kernel<kHeadDim><<<grid, kWarps * 32, 0, stream>>>(a);
-    if (a.shares > 1) {
-      merge_kernel<kHeadDim><<<dim3(a.num_heads, a.num_decode_rows), kHeadDim, 0, stream>>>(a);
-    }
+    enqueue(decode_kernel<kHeadDim>, grid, kWarps * 32, 0, queue, a);
   }
 }
 
 }  // namespace
 
-void launch_attention(const AttentionArgs& args, cudaStream_t stream) {
-  args.kv.head_dim == 64 ? launch<64>(args, stream) : launch<128>(args, stream);
+void launch_attention(const AttentionArgs& args, const Queue& queue) {
+  args.kv.head_dim == 64 ? launch<64>(args, queue) : launch<128>(args, queue);
 }
 
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors) {

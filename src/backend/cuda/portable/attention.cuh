@@ -4,7 +4,7 @@
 //
 //   prefill  4 warps of a block take 64 queries, and all of them the same keys
 //   decode   rows of one token: a block takes one row and KV head and a share of its keys, its
-//            warps shares of that; launch_attention_merge joins the shares
+//            warps shares of that; the block that is last joins the shares
 #pragma once
 
 #include "backend/cuda/portable/kv_cache.cuh"
@@ -25,18 +25,21 @@ struct AttentionArgs {
   const RowInfo* rows = nullptr;
   const int32_t* blocks = nullptr;
   int32_t num_heads = 0;
-  float scale = 0;             // 1 / sqrt(head_dim)
-  bf16_t* attended = nullptr;  // [tokens, heads * head_dim]
+  float scale = 0;               // 1 / sqrt(head_dim)
+  uint16_t* attended = nullptr;  // [tokens, heads * head_dim] f16 or bf16
+  bool f16 = false;
 
   const AttentionItem* items = nullptr;  // prefill: [num_items]
   int32_t num_items = 0;
   const int32_t* decode_rows = nullptr;  // decode: [num_decode_rows]
   int32_t num_decode_rows = 0;
-  int32_t shares = 1;         // blocks that share the keys of a decode row and KV head
+  // Blocks for the keys of a decode row and KV head; a short row leaves some of them idle.
+  int32_t shares = 1;
   float* partial = nullptr;   // [decode rows, heads, shares, head_dim] unscaled sums
   float2* softmax = nullptr;  // [decode rows, heads, shares] maximum and sum
+  int32_t* done = nullptr;    // [decode rows, kv heads] shares that are done; 0 before and after
 };
-void launch_attention(const AttentionArgs& args, cudaStream_t stream);
+void launch_attention(const AttentionArgs& args, const Queue& queue);
 
 // Blocks for the keys of one decode row and KV head, from the sizes of the step alone.
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors);

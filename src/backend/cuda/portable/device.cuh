@@ -25,9 +25,48 @@ struct RowInfo {
   int32_t first_block;  // into the step's block ids
 };
 
+// Where kernels are enqueued. With `overlap` (compute capability 9.0 and later) a kernel may start
+// before the one ahead of it has ended: up to wait_for_previous() it may read what no kernel of a
+// step writes, such as weights.
+struct Queue {
+  cudaStream_t stream = nullptr;
+  bool overlap = false;
+};
+
 constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
 #ifdef __CUDACC__
+
+// Every kernel calls this before it touches what another kernel wrote or reads, and so before it
+// writes: then all kernels ahead of it have ended.
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Lets the next kernel start as soon as every block of this one has come here or ended. Only after
+// wait_for_previous(): what the kernels before this one wrote is then whole for the next one too.
+__device__ inline void start_next() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+template <typename Args>
+void enqueue(void (*kernel)(Args), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
+             const Args& args) {
+  cudaLaunchAttribute overlap;
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = queue.stream;
+  config.attrs = &overlap;
+  config.numAttrs = queue.overlap ? 1 : 0;
+  (void)cudaLaunchKernelEx(&config, kernel, args);  // the caller asks for the last error
+}
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
@@ -40,36 +79,75 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 }
+// The same in f16, held within its range.
+__device__ inline uint32_t pack_f16(float low, float high) {
+  constexpr float kLargest = 65504.0f;
+  low = fminf(fmaxf(low, -kLargest), kLargest);
+  high = fminf(fmaxf(high, -kLargest), kLargest);
+  uint32_t packed;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+// The input of a product: f16 beside FP8 weights, bf16 beside bf16 ones.
+__device__ inline uint32_t pack_input(float low, float high, bool f16) {
+  return f16 ? pack_f16(low, high) : pack_bf16(low, high);
+}
 __device__ inline bf16_t to_bf16(float x) { return static_cast<bf16_t>(pack_bf16(x, 0.0f)); }
 
 // d += a * b on one warp's tensor core: a [16 rows, 16], b [16, 8 columns], d fp32. With g = lane /
 // 4 and t = lane % 4 a lane holds a0 and a2 of row g, a1 and a3 of row g + 8, b of column g, and
 // d0, d1 of row g, d2, d3 of row g + 8, columns 2t and 2t + 1. Which four of the 16 inner indices
 // belong to t is free, as long as a and b agree: we take consecutive ones.
+template <bool kF16 = false>
 __device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                            uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-      "{%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  if constexpr (kF16) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
 }
 
-// Two e4m3 in the upper bytes of the halves of `spread`, as bf16: exact. The bits of e4m3 moved to
-// those of bf16 give the value times 2^-120, subnormals too; a fused multiply-add takes that back.
-__device__ inline uint32_t widen_spread(uint32_t spread) {
-  const uint32_t bits = (spread & 0x80008000u) | ((spread >> 4) & 0x07f007f0u);
+// Two e4m3 as f16: exact. Devices that have an instruction for it use that. For the others, the
+// bits of e4m3 moved to those of f16 give the value times 2^-8, subnormals too; a fused
+// multiply-add takes that back.
+#if __CUDA_ARCH__ >= 890
+__device__ inline uint32_t widen_low(uint32_t four) {  // bytes 0 and 1
   uint32_t out;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
+  asm("{.reg .b16 low, high; mov.b32 {low, high}, %1; cvt.rn.f16x2.e4m3x2 %0, low;}"
+      : "=r"(out)
+      : "r"(four));
   return out;
 }
-// Bytes 0 and 1, and bytes 2 and 3.
+__device__ inline uint32_t widen_high(uint32_t four) {  // bytes 2 and 3
+  uint32_t out;
+  asm("{.reg .b16 low, high; mov.b32 {low, high}, %1; cvt.rn.f16x2.e4m3x2 %0, high;}"
+      : "=r"(out)
+      : "r"(four));
+  return out;
+}
+#else
+__device__ inline uint32_t widen_spread(uint32_t spread) {  // in the upper bytes of the halves
+  const uint32_t bits = (spread & 0x80008000u) | ((spread >> 1) & 0x3f803f80u);
+  uint32_t out;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x5c005c00u), "r"(0x80008000u));
+  return out;
+}
 __device__ inline uint32_t widen_low(uint32_t four) {
   return widen_spread(__byte_perm(four, 0, 0x1404));
 }
 __device__ inline uint32_t widen_high(uint32_t four) {
   return widen_spread(__byte_perm(four, 0, 0x3424));
 }
+#endif
 
 __device__ inline float warp_sum(float x) {
   for (int distance = 16; distance > 0; distance /= 2) {

@@ -1,4 +1,4 @@
-// The first op of a step: embedding rows to the residual stream.
+// The first op of a step: embedding rows to the residual stream, and the angles of its positions.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"
@@ -10,12 +10,15 @@ namespace m2::cuda {
 struct EmbedArgs {
   const int32_t* tokens = nullptr;     // [tokens]
   const int32_t* token_row = nullptr;  // [tokens]
+  const int32_t* position = nullptr;   // [tokens]
   const RowInfo* rows = nullptr;
-  const int32_t* last_token = nullptr;  // [slots]
-  const bf16_t* embed = nullptr;        // [vocab_count, width]
-  int32_t vocab_begin = 0, vocab_count = 0, width = 0, num_tokens = 0;
-  bf16_t* hidden = nullptr;  // [tokens, width]
+  const int32_t* last_token = nullptr;       // [slots]
+  const float* inverse_frequency = nullptr;  // [half]
+  const bf16_t* embed = nullptr;             // [vocab_count, width]
+  int32_t vocab_begin = 0, vocab_count = 0, width = 0, half = 0, num_tokens = 0;
+  bf16_t* hidden = nullptr;    // [tokens, width]
+  float2* rotation = nullptr;  // [tokens, half] cosine and sine
 };
-void launch_embed(const EmbedArgs& args, cudaStream_t stream);
+void launch_embed(const EmbedArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

@@ -19,6 +19,8 @@ __device__ void add(uint16_t* entry, bool prompt) {
 
 // A block an item; the first of a slot's items does them all, in order.
 __global__ void history_kernel(HistoryArgs a) {
+  wait_for_previous();
+  start_next();
   const int32_t slot = a.items[blockIdx.x].slot;
   for (int32_t i = 0; i < static_cast<int32_t>(blockIdx.x); ++i) {
     if (a.items[i].slot == slot) return;
@@ -41,8 +43,8 @@ __global__ void history_kernel(HistoryArgs a) {
 
 }  // namespace
 
-void launch_history(const HistoryArgs& a, cudaStream_t stream) {
-  if (a.num_items > 0) history_kernel<<<a.num_items, 256, 0, stream>>>(a);
+void launch_history(const HistoryArgs& a, const Queue& queue) {
+  if (a.num_items > 0) enqueue(history_kernel, a.num_items, 256, 0, queue, a);
 }
 
 }  // namespace m2::cuda

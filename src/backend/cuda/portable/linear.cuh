@@ -1,7 +1,8 @@
-// All products with weights: FP8 (widened exactly, scales of 64 x 64 tiles) or bf16 weights, bf16
-// activations, fp32 sums on the tensor cores. Two forms:
-//   stream  few tokens: a block owns 16 rows of weights, holds them in registers and passes every
-//           token by; each weight is read from memory once (linear_stream.cu)
+// All products with weights: FP8 (widened to f16 exactly, scales of 64 x 64 tiles) with f16 inputs,
+// or bf16 weights with bf16 inputs; fp32 sums on the tensor cores. Two forms:
+//   stream  few tokens: a block streams tiles of 16 rows of weights through shared memory and
+//   passes
+//           the tokens by; each weight is read from memory once (linear_stream.cu)
 //   tile    many tokens: 128 rows by 64 tokens through shared memory (linear_tile.cu)
 // Both need columns that are multiples of 64.
 //
@@ -27,32 +28,37 @@ struct ExpertLists {
 enum class LinearKind : uint8_t {
   kStore,   // out[t, row] = w x, fp32
   kAdd,     // hidden[t, row] += w x, bf16
-  kGateUp,  // of each expert's pairs: activated[pair, row] = silu(w1 x) * (w3 x), bf16
+  kGateUp,  // of each expert's pairs: activated[pair, row] = silu(w1 x) * (w3 x), input of kDown
   kDown,    // of each expert's pairs: out[pair, row] = w x, fp32
 };
 
 struct LinearArgs {
   LinearKind kind = LinearKind::kStore;
   DeviceMatrix weights;
-  const bf16_t* x = nullptr;  // [tokens or pairs, columns]
-  int32_t tokens = 0;         // of the step; bounds an expert's pairs too
-  ExpertLists lists;          // kGateUp, kDown
+  const uint16_t* x = nullptr;  // [tokens or pairs, columns] f16 or bf16, as the weights are
+  int32_t tokens = 0;           // of the step; bounds an expert's pairs too
+  ExpertLists lists;            // kGateUp, kDown
   int32_t num_experts = 0, max_tiles = 0;
   int32_t max_active = 0;  // experts that can have a pair: bounds the grid
   void* out = nullptr;     // [tokens or pairs, rows]; kGateUp: [pairs, rows / 2]
   int32_t out_stride = 0;  // elements
+  int32_t multiprocessors = 1;
 };
 
 // Chooses the form by the number of tokens.
-void launch_linear(const LinearArgs& args, cudaStream_t stream);
+void launch_linear(const LinearArgs& args, const Queue& queue);
 
 // Up to this many tokens the stream form is used.
 inline constexpr int32_t kStreamTokens = 64;
+inline constexpr int32_t kStreamTokensGrouped = 128;
 inline constexpr int32_t kTileTokens = 64;  // a block of the tile form
-void launch_linear_stream(const LinearArgs& args, cudaStream_t stream);
-void launch_linear_tile(const LinearArgs& args, cudaStream_t stream);
+void launch_linear_stream(const LinearArgs& args, const Queue& queue);
+void launch_linear_tile(const LinearArgs& args, const Queue& queue);
 
 #ifdef __CUDACC__
+
+// Between gate/up and down, f16 has this factor: it spans 1e-6 to 1e6 then.
+inline constexpr float kActivatedScale = 1.0f / 16;
 
 // The weight row that row i of a block's tile stands for. For kGateUp every 8 gate rows are
 // followed by their 8 up rows, so that one lane gets both for the same output.
@@ -72,15 +78,19 @@ __device__ inline void put(const LinearArgs& a, int64_t at, int32_t r, float low
     const int32_t row = r / 16 * 8 + r % 8;
     if (row >= rows / 2) return;
     const float value = low / (1.0f + __expf(-low)) * high;
-    static_cast<bf16_t*>(a.out)[at * a.out_stride + row] = to_bf16(value);
+    const uint32_t packed =
+        a.weights.fp8 ? pack_f16(value * kActivatedScale, 0.0f) : pack_bf16(value, 0.0f);
+    static_cast<uint16_t*>(a.out)[at * a.out_stride + row] = static_cast<uint16_t>(packed);
   } else if constexpr (kKind == LinearKind::kAdd) {
     auto* out = static_cast<bf16_t*>(a.out) + at * a.out_stride;
     if (r < rows) out[r] = to_bf16(bf16_low(out[r]) + low);
     if (r + 8 < rows) out[r + 8] = to_bf16(bf16_low(out[r + 8]) + high);
   } else {
+    const bool scaled = kKind == LinearKind::kDown && a.weights.fp8;
+    const float factor = scaled ? 1.0f / kActivatedScale : 1.0f;
     auto* out = static_cast<float*>(a.out) + at * a.out_stride;
-    if (r < rows) out[r] = low;
-    if (r + 8 < rows) out[r + 8] = high;
+    if (r < rows) out[r] = low * factor;
+    if (r + 8 < rows) out[r + 8] = high * factor;
   }
 }
 

@@ -1,195 +1,296 @@
-// The stream form. A warp holds kChunks chunks of 64 columns of 16 weight rows in registers; the
-// warps of a block share the columns of the same rows and add their sums up in a fixed order.
+// The stream form. A block takes one tile of 16 weight rows after another; its warps share the
+// columns of the tile and add their sums up in a fixed order. Every thread copies the very bytes of
+// weights that it will use, some chunks of 64 columns ahead, into a ring of its own in shared
+// memory: no thread waits for another, and the stream goes on over the ends of tiles.
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kMaxWarps = 16;
+constexpr int32_t kWarps = 8, kThreads = kWarps * 32;
 
+// A lane's 16 columns of the two rows of a chunk: of FP8 the 16 from 16 t on, of bf16 8 from 8 t on
+// in each half of the chunk, so that the lanes of a row always copy whole sectors.
 template <bool kFp8>
-struct Chunk {
-  // A lane's 16 consecutive columns of one row of a chunk.
-  static constexpr int32_t kVectors = kFp8 ? 1 : 2;
-  uint4 words[kVectors];
+struct Slot {
+  static constexpr int32_t kVectors = kFp8 ? 1 : 2;  // of 16 bytes, a row
+  static constexpr int32_t kDepth = kFp8 ? 7 : 3;    // slots of a thread's ring
+  static constexpr int32_t kBytes = 32 * kVectors;   // of a slot
+  static constexpr int32_t kWeightBytes = kFp8 ? 1 : 2;
+  uint4 low[kVectors], high[kVectors];
 
-  __device__ void load(const void* row, int32_t column) {
-    const auto* from = reinterpret_cast<const uint4*>(static_cast<const char*>(row) +
-                                                      int64_t{column} * (kFp8 ? 1 : 2));
-    for (int32_t i = 0; i < kVectors; ++i) words[i] = __ldg(from + i);
-  }
-  // The bf16 pairs of columns 4 step, 4 step + 1 (first) and the two after them (second).
-  __device__ uint32_t first(int32_t step) const {
-    const auto* w = reinterpret_cast<const uint32_t*>(words);
+  // What the tensor core takes of a row in a step: the lane's columns 4 step and 4 step + 1 (first)
+  // and the two after them (second).
+  __device__ static uint32_t first(const uint4* row, int32_t step) {
+    const auto* w = reinterpret_cast<const uint32_t*>(row);
     return kFp8 ? widen_low(w[step]) : w[2 * step];
   }
-  __device__ uint32_t second(int32_t step) const {
-    const auto* w = reinterpret_cast<const uint32_t*>(words);
+  __device__ static uint32_t second(const uint4* row, int32_t step) {
+    const auto* w = reinterpret_cast<const uint32_t*>(row);
     return kFp8 ? widen_high(w[step]) : w[2 * step + 1];
   }
 };
 
-// What a block works on: consecutive tokens, or the pairs of one expert.
+// What belongs to one matrix: consecutive tokens, or the pairs of one expert.
 struct Work {
   int32_t matrix, first, count;
 };
 
-template <LinearKind kKind>
-__device__ Work work_of(const LinearArgs& a) {
-  if constexpr (kKind == LinearKind::kStore || kKind == LinearKind::kAdd) return {0, 0, a.tokens};
-  if (static_cast<int32_t>(blockIdx.y) >= *a.lists.num_active) return {0, 0, 0};
-  const int32_t expert = a.lists.active[blockIdx.y];
-  return {expert, a.lists.begin[expert], a.lists.begin[expert + 1] - a.lists.begin[expert]};
+__device__ inline void copy_async(uint4* to, const void* from) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
 }
 
+// A walk over a warp's chunks: tile by tile, within a tile once for every kTokens tokens, and then
+// chunk by chunk. The copies walk ahead of the products.
+template <LinearKind kKind, bool kFp8, int32_t kTokens>
+struct Walk {
+  const LinearArgs& a;
+  const Work* works;
+  int32_t tiles;      // of a matrix
+  int32_t item, end;  // of the block: item = work * tiles + tile
+  int32_t chunks;     // of the warp: every kWarps-th of the tile's
+  int32_t g;
+  Work work{};
+  int32_t token = 0, chunk = 0, tile = 0;
+  int32_t row_low = 0, row_high = 0;
+
+  __device__ void open() {
+    if (item >= end) return;
+    work = works[item / tiles];
+    tile = item % tiles;
+    token = chunk = 0;
+    const int32_t rows = a.weights.rows;
+    row_low = min(weight_row<kKind>(tile * 16 + g, rows), rows - 1);
+    row_high = min(weight_row<kKind>(tile * 16 + g + 8, rows), rows - 1);
+  }
+  __device__ bool done() const { return item >= end; }
+  __device__ void next_pass() {
+    chunk = 0;
+    token += kTokens;
+    if (token < work.count) return;
+    ++item;
+    open();
+  }
+  __device__ const char* row(int32_t index) const {
+    return static_cast<const char*>(a.weights.data) +
+           (int64_t{work.matrix} * a.weights.rows + index) * a.weights.columns *
+               Slot<kFp8>::kWeightBytes;
+  }
+};
+
 template <LinearKind kKind, bool kFp8, int32_t kColumnTiles>
-__global__ void __launch_bounds__(kMaxWarps * 32) stream_kernel(LinearArgs a) {
-  constexpr int32_t kChunks = kFp8 ? 6 : 3;
-  constexpr int32_t kTokens = 8 * kColumnTiles;
-  extern __shared__ float shared[];  // [warps][4 * kColumnTiles][32]
-  const Work work = work_of<kKind>(a);
-  if (work.count == 0) return;
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  const int32_t g = lane / 4, t = lane % 4;
-  const int32_t rows = a.weights.rows, columns = a.weights.columns;
-  const int32_t num_chunks = columns / 64;
-  const int32_t rounds = divide_up(num_chunks, kChunks * warps);
-  const int32_t tile_row = blockIdx.x * 16 + g;
-  const int32_t row_low = min(weight_row<kKind>(tile_row, rows), rows - 1);
-  const int32_t row_high = min(weight_row<kKind>(tile_row + 8, rows), rows - 1);
-  const char* matrix = static_cast<const char*>(a.weights.data) +
-                       int64_t{work.matrix} * rows * columns * (kFp8 ? 1 : 2);
-  const char* data_low = matrix + int64_t{row_low} * columns * (kFp8 ? 1 : 2);
-  const char* data_high = matrix + int64_t{row_high} * columns * (kFp8 ? 1 : 2);
-  const float* scales = nullptr;
-  if constexpr (kFp8)
-    scales = a.weights.scales + int64_t{work.matrix} * divide_up(rows, 64) * num_chunks;
+__global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2) stream_kernel(LinearArgs a) {
+  using S = Slot<kFp8>;
+  constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
+  constexpr int32_t kTokens = 8 * kColumnTiles, kSums = 4 * kColumnTiles;
+  extern __shared__ uint4 memory[];
+  // [slots][vector][threads], then sums [2][warps][kSums][32], then the work list.
+  uint4* ring = memory + threadIdx.x;
+  auto* shared = reinterpret_cast<float*>(memory + S::kDepth * 2 * S::kVectors * kThreads);
+  auto* works = reinterpret_cast<Work*>(shared + 2 * kWarps * kSums * 32);
 
-  Chunk<kFp8> low[kChunks], high[kChunks];
-  const auto load_weights = [&](int32_t round) {
-#pragma unroll
-    for (int32_t i = 0; i < kChunks; ++i) {
-      const int32_t chunk = min((round * warps + warp) * kChunks + i, num_chunks - 1);
-      low[i].load(data_low, chunk * 64 + t * 16);
-      high[i].load(data_high, chunk * 64 + t * 16);
+  // Dense weights are fetched before the kernel ahead has ended. So are those of down: the kernel
+  // ahead of it is gate and up, which waited for the lists.
+  if constexpr (kKind == LinearKind::kGateUp) {
+    wait_for_previous();
+    start_next();
+  }
+  int32_t num_works = 1;
+  if constexpr (kGrouped) {
+    num_works = *a.lists.num_active;
+    for (int32_t i = threadIdx.x; i < num_works; i += kThreads) {
+      const int32_t expert = a.lists.active[i], first = a.lists.begin[expert];
+      works[i] = {expert, first, a.lists.begin[expert + 1] - first};
     }
+  } else if (threadIdx.x == 0) {
+    works[0] = {0, 0, a.tokens};
+  }
+  __syncthreads();
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  const int32_t num_chunks = a.weights.columns / 64;
+  const int32_t tiles = divide_up(a.weights.rows, 16);
+  const int32_t items = num_works * tiles;
+  const auto begin = static_cast<int32_t>(int64_t{blockIdx.x} * items / gridDim.x);
+  const auto end = static_cast<int32_t>(int64_t{blockIdx.x + 1} * items / gridDim.x);
+  // Warps take turns, so that what is under way at one time lies together in memory.
+  const int32_t chunks = divide_up(max(0, num_chunks - warp), kWarps);
+  using Steps = Walk<kKind, kFp8, kTokens>;
+  Steps copies{a, works, tiles, begin, end, chunks, g};
+  copies.open();
+  Steps steps = copies;
+  int32_t copy_slot = 0;
+  const char *copy_low = copies.row(copies.row_low), *copy_high = copies.row(copies.row_high);
+  const auto copy_next = [&] {
+    if (copies.chunks > 0 && !copies.done()) {
+      const int64_t offset =
+          int64_t{(copies.chunk * kWarps + warp) * 64} * S::kWeightBytes + t * 16;
+      uint4* slot = ring + copy_slot * 2 * S::kVectors * kThreads;
+#pragma unroll
+      for (int32_t i = 0; i < S::kVectors; ++i) {
+        copy_async(slot + i * kThreads, copy_low + offset + 64 * i);
+        copy_async(slot + (S::kVectors + i) * kThreads, copy_high + offset + 64 * i);
+      }
+      if (++copies.chunk == copies.chunks) {
+        copies.next_pass();
+        copy_low = copies.row(copies.row_low), copy_high = copies.row(copies.row_high);
+      }
+    }
+    copy_slot = copy_slot + 1 == S::kDepth ? 0 : copy_slot + 1;
+    asm volatile("cp.async.commit_group;");
   };
-  load_weights(0);
+#pragma unroll 1
+  for (int32_t i = 0; i < S::kDepth; ++i) copy_next();
+  if constexpr (kKind != LinearKind::kGateUp) {
+    wait_for_previous();
+    start_next();
+  }
 
-  for (int32_t token = 0; token < work.count; token += kTokens) {
-    const bf16_t* x[kColumnTiles];
+  int32_t slot = 0, parity = 0;
+  while (!steps.done()) {
+    const uint16_t* x[kColumnTiles];
 #pragma unroll
     for (int32_t n = 0; n < kColumnTiles; ++n) {
-      int32_t at = token + n * 8 + g;
+      int32_t at = steps.token + n * 8 + g;
       x[n] = nullptr;
-      if (at < work.count) {
-        at += work.first;
+      if (at < steps.work.count) {
+        at += steps.work.first;
         if constexpr (kKind == LinearKind::kGateUp) at = a.lists.pair_token[at];
-        x[n] = a.x + int64_t{at} * columns + t * 16;
+        x[n] = a.x + int64_t{at} * a.weights.columns + t * (kFp8 ? 16 : 8);
       }
+    }
+    const float *scales_low = nullptr, *scales_high = nullptr;
+    if constexpr (kFp8) {
+      const float* scales = a.weights.scales +
+                            int64_t{steps.work.matrix} * divide_up(a.weights.rows, 64) * num_chunks;
+      scales_low = scales + steps.row_low / 64 * num_chunks;
+      scales_high = scales + steps.row_high / 64 * num_chunks;
     }
     float sums[kColumnTiles][4] = {};
-    for (int32_t round = 0; round < rounds; ++round) {
-      if (rounds > 1 && (round > 0 || token > 0)) load_weights(round);
+#pragma unroll 1
+    for (int32_t i = 0; i < steps.chunks; ++i) {
+      const int32_t chunk = i * kWarps + warp;
+      float scale_low = 1.0f, scale_high = 1.0f;
+      if constexpr (kFp8)
+        scale_low = __ldg(scales_low + chunk), scale_high = __ldg(scales_high + chunk);
+      uint4 b[kColumnTiles][2];
 #pragma unroll
-      for (int32_t i = 0; i < kChunks; ++i) {
-        const int32_t chunk = (round * warps + warp) * kChunks + i;
-        if (chunk >= num_chunks) break;
-        float scale_low = 1.0f, scale_high = 1.0f;
-        if constexpr (kFp8) {
-          scale_low = __ldg(scales + row_low / 64 * num_chunks + chunk);
-          scale_high = __ldg(scales + row_high / 64 * num_chunks + chunk);
-        }
-        float part[kColumnTiles][4] = {};
-        uint4 b[kColumnTiles][2];
+      for (int32_t n = 0; n < kColumnTiles; ++n) {
+        const auto* from = reinterpret_cast<const uint4*>(x[n] + chunk * 64);
+        b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
+        b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + (kFp8 ? 1 : 4));
+      }
+      asm volatile("cp.async.wait_group %0;" ::"n"(S::kDepth - 1) : "memory");
+      S own;
+      const uint4* from = ring + slot * 2 * S::kVectors * kThreads;
 #pragma unroll
-        for (int32_t n = 0; n < kColumnTiles; ++n) {
-          const auto* from = reinterpret_cast<const uint4*>(x[n] + chunk * 64);
-          b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
-          b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + 1);
-        }
+      for (int32_t v = 0; v < S::kVectors; ++v) {
+        own.low[v] = from[v * kThreads];
+        own.high[v] = from[(S::kVectors + v) * kThreads];
+      }
+      slot = slot + 1 == S::kDepth ? 0 : slot + 1;
+      float part[kColumnTiles][4] = {};
 #pragma unroll
-        for (int32_t step = 0; step < 4; ++step) {
-          const uint32_t a0 = low[i].first(step), a1 = high[i].first(step);
-          const uint32_t a2 = low[i].second(step), a3 = high[i].second(step);
-#pragma unroll
-          for (int32_t n = 0; n < kColumnTiles; ++n) {
-            const auto* words = reinterpret_cast<const uint32_t*>(b[n]);
-            mma(part[n], a0, a1, a2, a3, words[2 * step], words[2 * step + 1]);
-          }
-        }
+      for (int32_t step = 0; step < 4; ++step) {
+        const uint32_t a0 = S::first(own.low, step), a1 = S::first(own.high, step);
+        const uint32_t a2 = S::second(own.low, step), a3 = S::second(own.high, step);
 #pragma unroll
         for (int32_t n = 0; n < kColumnTiles; ++n) {
-          sums[n][0] += scale_low * part[n][0];
-          sums[n][1] += scale_low * part[n][1];
-          sums[n][2] += scale_high * part[n][2];
-          sums[n][3] += scale_high * part[n][3];
+          const auto* words = reinterpret_cast<const uint32_t*>(b[n]);
+          mma<kFp8>(part[n], a0, a1, a2, a3, words[2 * step], words[2 * step + 1]);
         }
       }
+      copy_next();  // into the slot that was just used up
+#pragma unroll
+      for (int32_t n = 0; n < kColumnTiles; ++n) {
+        sums[n][0] += scale_low * part[n][0];
+        sums[n][1] += scale_low * part[n][1];
+        sums[n][2] += scale_high * part[n][2];
+        sums[n][3] += scale_high * part[n][3];
+      }
     }
-    if (token > 0) __syncthreads();  // the sums before were read
+    // Two places for the sums, used in turn: one barrier a pass is enough.
+    float* place = shared + parity * kWarps * kSums * 32;
+    parity ^= 1;
 #pragma unroll
     for (int32_t n = 0; n < kColumnTiles; ++n) {
 #pragma unroll
-      for (int32_t i = 0; i < 4; ++i) {
-        shared[(warp * 4 * kColumnTiles + n * 4 + i) * 32 + lane] = sums[n][i];
-      }
+      for (int32_t i = 0; i < 4; ++i) place[(warp * kSums + n * 4 + i) * 32 + lane] = sums[n][i];
     }
     __syncthreads();
     // Two sums a thread: the same token's of both rows.
-    for (int32_t i = threadIdx.x; i < 32 * 2 * kColumnTiles; i += blockDim.x) {
-      const int32_t from = i % 32, n = i / 64, parity = i / 32 % 2;
+    if (const auto i = static_cast<int32_t>(threadIdx.x); i < 32 * 2 * kColumnTiles) {
+      const int32_t from = i % 32, n = i / 64, odd = i / 32 % 2;
       float sum_low = 0, sum_high = 0;
-      for (int32_t w = 0; w < warps; ++w) {
-        const float* place = shared + (w * 4 * kColumnTiles + n * 4 + parity) * 32 + from;
-        sum_low += place[0];
-        sum_high += place[2 * 32];
+#pragma unroll
+      for (int32_t w = 0; w < kWarps; ++w) {
+        const float* one = place + (w * kSums + n * 4 + odd) * 32 + from;
+        sum_low += one[0];
+        sum_high += one[2 * 32];
       }
-      const int32_t at = token + n * 8 + from % 4 * 2 + parity;
-      if (at < work.count)
-        put<kKind>(a, work.first + at, blockIdx.x * 16 + from / 4, sum_low, sum_high);
+      const int32_t at = steps.token + n * 8 + from % 4 * 2 + odd;
+      if (at < steps.work.count) {
+        put<kKind>(a, steps.work.first + at, steps.tile * 16 + from / 4, sum_low, sum_high);
+      }
     }
+    steps.next_pass();
   }
+  asm volatile("cp.async.wait_group 0;" ::: "memory");
 }
 
 template <LinearKind kKind, bool kFp8, int32_t kColumnTiles>
-void launch(const LinearArgs& a, cudaStream_t stream) {
-  const int32_t chunks_a_warp = kFp8 ? 6 : 3;
-  const int32_t warps = min(kMaxWarps, divide_up(a.weights.columns / 64, chunks_a_warp));
-  const bool grouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
-  const dim3 grid(divide_up(a.weights.rows, 16), grouped ? a.max_active : 1);
-  const size_t shared_bytes = size_t{4} * kColumnTiles * 32 * sizeof(float) * warps;
-  stream_kernel<kKind, kFp8, kColumnTiles><<<grid, warps * 32, shared_bytes, stream>>>(a);
+void launch(const LinearArgs& a, const Queue& queue) {
+  constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
+  using S = Slot<kFp8>;
+  const int32_t works = kGrouped ? a.max_active : 1;
+  const size_t shared_bytes = size_t{S::kDepth} * S::kBytes * kThreads +
+                              size_t{2} * kWarps * 4 * kColumnTiles * 32 * sizeof(float) +
+                              works * sizeof(Work);
+  const auto kernel = stream_kernel<kKind, kFp8, kColumnTiles>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       static_cast<int>(shared_bytes));
+  // As many blocks as are resident at once: each has an equal share of the tiles.
+  int blocks = 1;
+  (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, kThreads, shared_bytes);
+  const int32_t items = works * divide_up(a.weights.rows, 16);
+  enqueue(kernel, min(items, max(1, blocks) * a.multiprocessors), kThreads, shared_bytes, queue, a);
+}
+
+template <LinearKind kKind, bool kFp8>
+void launch_width(const LinearArgs& a, const Queue& queue) {
+  constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
+  // An expert has few of the step's tokens.
+  if (a.tokens <= (kGrouped ? 32 : 8)) return launch<kKind, kFp8, 1>(a, queue);
+  if (kGrouped || a.tokens <= 16) return launch<kKind, kFp8, 2>(a, queue);
+  if constexpr (!kGrouped) launch<kKind, kFp8, 4>(a, queue);
 }
 
 template <LinearKind kKind>
-void launch_kind(const LinearArgs& a, cudaStream_t stream) {
-  if (a.weights.fp8) {
-    a.tokens <= 8 ? launch<kKind, true, 1>(a, stream) : launch<kKind, true, 2>(a, stream);
-  } else {
-    a.tokens <= 8 ? launch<kKind, false, 1>(a, stream) : launch<kKind, false, 2>(a, stream);
-  }
+void launch_kind(const LinearArgs& a, const Queue& queue) {
+  a.weights.fp8 ? launch_width<kKind, true>(a, queue) : launch_width<kKind, false>(a, queue);
 }
 
 }  // namespace
 
-void launch_linear_stream(const LinearArgs& args, cudaStream_t stream) {
+void launch_linear_stream(const LinearArgs& args, const Queue& queue) {
   switch (args.kind) {
     case LinearKind::kStore:
-      return launch_kind<LinearKind::kStore>(args, stream);
+      return launch_kind<LinearKind::kStore>(args, queue);
     case LinearKind::kAdd:
-      return launch_kind<LinearKind::kAdd>(args, stream);
+      return launch_kind<LinearKind::kAdd>(args, queue);
     case LinearKind::kGateUp:
-      return launch_kind<LinearKind::kGateUp>(args, stream);
+      return launch_kind<LinearKind::kGateUp>(args, queue);
     case LinearKind::kDown:
-      return launch_kind<LinearKind::kDown>(args, stream);
+      return launch_kind<LinearKind::kDown>(args, queue);
   }
 }
 
-void launch_linear(const LinearArgs& args, cudaStream_t stream) {
+void launch_linear(const LinearArgs& args, const Queue& queue) {
   if (args.weights.rows == 0 || args.tokens == 0) return;
-  args.tokens <= kStreamTokens ? launch_linear_stream(args, stream)
-                               : launch_linear_tile(args, stream);
+  const bool grouped = args.kind == LinearKind::kGateUp || args.kind == LinearKind::kDown;
+  args.tokens <= (grouped ? kStreamTokensGrouped : kStreamTokens)
+      ? launch_linear_stream(args, queue)
+      : launch_linear_tile(args, queue);
 }
 
 }  // namespace m2::cuda

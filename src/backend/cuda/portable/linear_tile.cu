@@ -30,6 +30,8 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
   extern __shared__ __align__(16) unsigned char memory[];
+  wait_for_previous();
+  start_next();
   auto* stages = reinterpret_cast<Stage<kFp8>*>(memory);
   int32_t matrix = 0, first = blockIdx.y * kTileTokens, count = min(kTileTokens, a.tokens - first);
   if constexpr (kGrouped) {
@@ -46,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
   constexpr int32_t kWeightCopies = kRows * kVectors / kThreads,
                     kXCopies = kTileTokens * 8 / kThreads;
   const char* weight_from[kWeightCopies];
-  const bf16_t* x_from[kXCopies];
+  const uint16_t* x_from[kXCopies];
 #pragma unroll
   for (int32_t i = 0; i < kWeightCopies; ++i) {
     const int32_t piece = i * kThreads + threadIdx.x;
@@ -128,10 +130,10 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
       const auto* x = reinterpret_cast<const uint4*>(stage.x + (n * 8 + g) * kXStride + t * 32);
       const uint4 b0 = x[0], b1 = x[1];
       float part[4] = {};
-      mma(part, weights[0][0], weights[0][1], weights[0][2], weights[0][3], b0.x, b0.y);
-      mma(part, weights[1][0], weights[1][1], weights[1][2], weights[1][3], b0.z, b0.w);
-      mma(part, weights[2][0], weights[2][1], weights[2][2], weights[2][3], b1.x, b1.y);
-      mma(part, weights[3][0], weights[3][1], weights[3][2], weights[3][3], b1.z, b1.w);
+      mma<kFp8>(part, weights[0][0], weights[0][1], weights[0][2], weights[0][3], b0.x, b0.y);
+      mma<kFp8>(part, weights[1][0], weights[1][1], weights[1][2], weights[1][3], b0.z, b0.w);
+      mma<kFp8>(part, weights[2][0], weights[2][1], weights[2][2], weights[2][3], b1.x, b1.y);
+      mma<kFp8>(part, weights[3][0], weights[3][1], weights[3][2], weights[3][3], b1.z, b1.w);
       sums[n][0] += scale_low * part[0];
       sums[n][1] += scale_low * part[1];
       sums[n][2] += scale_high * part[2];
@@ -147,33 +149,33 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
 }
 
 template <LinearKind kKind, bool kFp8>
-void launch(const LinearArgs& a, cudaStream_t stream) {
+void launch(const LinearArgs& a, const Queue& queue) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr size_t kSharedBytes = kStages * sizeof(Stage<kFp8>);
   cudaFuncSetAttribute(tile_kernel<kKind, kFp8>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(kSharedBytes));
   const dim3 grid(divide_up(a.weights.rows, kRows),
                   kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens));
-  tile_kernel<kKind, kFp8><<<grid, kThreads, kSharedBytes, stream>>>(a);
+  enqueue(tile_kernel<kKind, kFp8>, grid, kThreads, kSharedBytes, queue, a);
 }
 
 template <LinearKind kKind>
-void launch_kind(const LinearArgs& a, cudaStream_t stream) {
-  a.weights.fp8 ? launch<kKind, true>(a, stream) : launch<kKind, false>(a, stream);
+void launch_kind(const LinearArgs& a, const Queue& queue) {
+  a.weights.fp8 ? launch<kKind, true>(a, queue) : launch<kKind, false>(a, queue);
 }
 
 }  // namespace
 
-void launch_linear_tile(const LinearArgs& args, cudaStream_t stream) {
+void launch_linear_tile(const LinearArgs& args, const Queue& queue) {
   switch (args.kind) {
     case LinearKind::kStore:
-      return launch_kind<LinearKind::kStore>(args, stream);
+      return launch_kind<LinearKind::kStore>(args, queue);
     case LinearKind::kAdd:
-      return launch_kind<LinearKind::kAdd>(args, stream);
+      return launch_kind<LinearKind::kAdd>(args, queue);
     case LinearKind::kGateUp:
-      return launch_kind<LinearKind::kGateUp>(args, stream);
+      return launch_kind<LinearKind::kGateUp>(args, queue);
     case LinearKind::kDown:
-      return launch_kind<LinearKind::kDown>(args, stream);
+      return launch_kind<LinearKind::kDown>(args, queue);
   }
 }
 

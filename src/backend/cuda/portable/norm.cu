@@ -3,33 +3,174 @@
 namespace m2::cuda {
 namespace {
 
-__global__ void norm_kernel(NormArgs a) {
-  __shared__ float sums[32];
-  const int64_t row = blockIdx.x;
-  const int64_t from = a.index == nullptr ? row : a.index[row];
-  const auto* x = reinterpret_cast<const uint32_t*>(a.x + from * a.width);
+constexpr int32_t kMaxVectors = 4;  // of 4 columns, a thread
+constexpr int32_t kMaxThreads = 1024;
+
+// One block a row; a thread keeps its columns in registers.
+__global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a) {
+  __shared__ float shared[32];
+  wait_for_previous();
+  start_next();
+  const int64_t row = blockIdx.x, from = a.index == nullptr ? row : a.index[row];
+  auto* x = reinterpret_cast<uint2*>(a.x + from * a.width);
+  const int32_t vectors = a.width / 4;
+  float4 own[kMaxVectors];
   float squares = 0;
-  for (int32_t i = threadIdx.x; i < a.width / 2; i += blockDim.x) {
-    const float low = bf16_low(x[i]), high = bf16_high(x[i]);
-    squares += low * low + high * high;
-  }
-  const float mean = block_sum(squares, sums) / static_cast<float>(a.width);
-  const float factor = 1.0f / sqrtf(mean + a.epsilon);
-  auto* out = reinterpret_cast<uint32_t*>(a.out + row * a.width);
-  for (int32_t i = threadIdx.x; i < a.width / 2; i += blockDim.x) {
-    const float low = bf16_low(x[i]) * factor * a.weight[2 * i];
-    const float high = bf16_high(x[i]) * factor * a.weight[2 * i + 1];
-    out[i] = pack_bf16(low, high);
-    if (a.exact_out != nullptr) {
-      reinterpret_cast<float2*>(a.exact_out + row * a.width)[i] = {low, high};
+#pragma unroll
+  for (int32_t n = 0; n < kMaxVectors; ++n) {
+    const int32_t i = n * blockDim.x + threadIdx.x;
+    if (i >= vectors) break;
+    const uint2 packed = x[i];
+    float4 v{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y), bf16_high(packed.y)};
+    if (a.sums.y != nullptr) {
+      float4 sum{0, 0, 0, 0};
+#pragma unroll 8
+      for (int32_t k = 0; k < a.sums.count; ++k) {
+        const int32_t place = a.sums.place[from * a.sums.count + k];
+        const float weight = place < 0 ? 0.0f : a.sums.weights[from * a.sums.count + k];
+        const auto* pair = a.sums.y + int64_t{max(place, 0)} * a.width;
+        const float4 y = reinterpret_cast<const float4*>(pair)[i];
+        sum.x += weight * y.x, sum.y += weight * y.y;
+        sum.z += weight * y.z, sum.w += weight * y.w;
+      }
+      // What is normed is what the residual keeps.
+      const uint2 added{pack_bf16(v.x + sum.x, v.y + sum.y), pack_bf16(v.z + sum.z, v.w + sum.w)};
+      if (a.index == nullptr) x[i] = added;
+      v = {bf16_low(added.x), bf16_high(added.x), bf16_low(added.y), bf16_high(added.y)};
     }
+    own[n] = v;
+    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+  }
+  const float mean = block_sum(squares, shared) / static_cast<float>(a.width);
+  const float factor = 1.0f / sqrtf(mean + a.epsilon);
+#pragma unroll
+  for (int32_t n = 0; n < kMaxVectors; ++n) {
+    const int32_t i = n * blockDim.x + threadIdx.x;
+    if (i >= vectors) break;
+    const float4 w = __ldg(reinterpret_cast<const float4*>(a.weight) + i);
+    const float4 v{own[n].x * factor * w.x, own[n].y * factor * w.y, own[n].z * factor * w.z,
+                   own[n].w * factor * w.w};
+    reinterpret_cast<uint2*>(a.out + row * a.width)[i] = {pack_input(v.x, v.y, a.f16),
+                                                          pack_input(v.z, v.w, a.f16)};
+    if (a.exact_out != nullptr) reinterpret_cast<float4*>(a.exact_out + row * a.width)[i] = v;
+  }
+}
+
+__device__ inline float dot(const float4& a, const float4& b) {
+  return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+}
+
+constexpr int32_t kRouterWarps = 8, kRouterTokens = 8;
+
+// A warp an expert; a pass over its row of the gate serves some tokens at once.
+__global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a) {
+  wait_for_previous();
+  start_next();
+  const int32_t lane = threadIdx.x % 32;
+  const int32_t expert = blockIdx.x * kRouterWarps + threadIdx.x / 32;
+  const int32_t first = blockIdx.y * kRouterTokens;
+  if (expert >= a.num_experts) return;
+  const auto* gate = reinterpret_cast<const float4*>(a.gate + int64_t{expert} * a.width);
+  const int32_t count = min(kRouterTokens, a.num_tokens - first);
+  const int32_t vectors = a.width / 4;
+  const float4* x[kRouterTokens];
+#pragma unroll
+  for (int32_t t = 0; t < kRouterTokens; ++t) {
+    x[t] = reinterpret_cast<const float4*>(a.x) + int64_t{first + min(t, count - 1)} * vectors;
+  }
+  float sums[kRouterTokens] = {};
+#pragma unroll 2
+  for (int32_t i = lane; i < vectors; i += 32) {
+    const float4 w = __ldg(gate + i);
+#pragma unroll
+    for (int32_t t = 0; t < kRouterTokens; ++t) sums[t] += dot(w, __ldg(x[t] + i));
+  }
+#pragma unroll
+  for (int32_t t = 0; t < kRouterTokens; ++t) {
+    const float sum = warp_sum(sums[t]);
+    if (lane == 0 && t < count) a.logits[int64_t{first + t} * a.num_experts + expert] = sum;
+  }
+}
+
+constexpr int32_t kFewWarps = 4, kGateVectors = 24;
+
+// A warp an expert. Its row of the gate is fetched before the kernel ahead has ended.
+__global__ void __launch_bounds__(kFewWarps * 32) norm_router_kernel(NormRouterArgs a) {
+  extern __shared__ float4 normed[];  // [tokens, width / 4]
+  __shared__ float shared[32];
+  const int32_t lane = threadIdx.x % 32, vectors = a.norm.width / 4;
+  const int32_t expert = blockIdx.x * kFewWarps + threadIdx.x / 32;
+  const auto* gate = reinterpret_cast<const float4*>(
+      a.router.gate + int64_t{min(expert, a.router.num_experts - 1)} * a.norm.width);
+  float4 weights[kGateVectors];
+#pragma unroll
+  for (int32_t n = 0; n < kGateVectors; ++n) {
+    if (n * 32 + lane < vectors) weights[n] = __ldg(gate + n * 32 + lane);
+  }
+  wait_for_previous();
+  start_next();
+  const auto* norm = reinterpret_cast<const float4*>(a.norm.weight);
+  for (int32_t t = 0; t < a.norm.rows; ++t) {
+    const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);
+    float4* row = normed + t * vectors;
+    float squares = 0;
+#pragma unroll 6
+    for (int32_t i = threadIdx.x; i < vectors; i += kFewWarps * 32) {
+      const uint2 packed = x[i];
+      const float4 v{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y),
+                     bf16_high(packed.y)};
+      row[i] = v;
+      squares += dot(v, v);
+    }
+    const float mean = block_sum(squares, shared) / static_cast<float>(a.norm.width);
+    const float factor = 1.0f / sqrtf(mean + a.norm.epsilon);
+#pragma unroll 6
+    for (int32_t i = threadIdx.x; i < vectors; i += kFewWarps * 32) {
+      const float4 w = __ldg(norm + i);
+      const float4 v{row[i].x * factor * w.x, row[i].y * factor * w.y, row[i].z * factor * w.z,
+                     row[i].w * factor * w.w};
+      row[i] = v;
+      if (static_cast<int32_t>(blockIdx.x) == t % static_cast<int32_t>(gridDim.x)) {
+        reinterpret_cast<uint2*>(a.norm.out + int64_t{t} * a.norm.width)[i] = {
+            pack_input(v.x, v.y, a.norm.f16), pack_input(v.z, v.w, a.norm.f16)};
+      }
+    }
+  }
+  __syncthreads();
+  if (expert >= a.router.num_experts) return;
+  for (int32_t t = 0; t < a.norm.rows; ++t) {
+    const float4* row = normed + t * vectors;
+    float sum = 0;
+#pragma unroll
+    for (int32_t n = 0; n < kGateVectors; ++n) {
+      if (n * 32 + lane < vectors) sum += dot(weights[n], row[n * 32 + lane]);
+    }
+    for (int32_t i = kGateVectors * 32 + lane; i < vectors; i += 32) sum += dot(gate[i], row[i]);
+    sum = warp_sum(sum);
+    if (lane == 0) a.router.logits[int64_t{t} * a.router.num_experts + expert] = sum;
   }
 }
 
 }  // namespace
 
-void launch_norm(const NormArgs& args, cudaStream_t stream) {
-  norm_kernel<<<args.rows, 256, 0, stream>>>(args);
+void launch_norm(const NormArgs& args, const Queue& queue) {
+  int32_t threads = 32;
+  while (threads < kMaxThreads && threads < args.width / 4) threads += 32;
+  enqueue(norm_kernel, args.rows, threads, 0, queue, args);
+}
+
+void launch_router(const RouterArgs& args, const Queue& queue) {
+  const dim3 grid(divide_up(args.num_experts, kRouterWarps),
+                  divide_up(args.num_tokens, kRouterTokens));
+  enqueue(router_kernel, grid, kRouterWarps * 32, 0, queue, args);
+}
+
+void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {
+  const size_t shared_bytes = size_t(args.norm.rows) * args.norm.width * sizeof(float);
+  cudaFuncSetAttribute(norm_router_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       static_cast<int>(shared_bytes));
+  enqueue(norm_router_kernel, divide_up(args.router.num_experts, kFewWarps), kFewWarps * 32,
+          shared_bytes, queue, args);
 }
 
 }  // namespace m2::cuda

@@ -1,21 +1,54 @@
-// RMS norm of rows of the residual stream.
+// RMS norm of rows of the residual stream, and what comes before and after it: the sum of a token's
+// experts, and the router.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"
 
 namespace m2::cuda {
 
-// out[i] = x[index[i]] / rms * weight, in fp32, rounded once; exact_out is the same unrounded.
-// Moves 2 * rows * width bytes in, 2 (and 4) out; 4 flops an element.
+// What the experts of the layer before left to be added to the residual: the weighted sum of a
+// token's pairs, in the order of choice.
+struct ExpertSums {
+  const float* y = nullptr;        // [pairs, width]; null: nothing
+  const float* weights = nullptr;  // [tokens, count]
+  const int32_t* place = nullptr;  // [tokens, count] -1: not here
+  int32_t count = 0;
+};
+
+inline constexpr int32_t kMaxNormWidth = 16384;
+
+// x += sums; out[i] = x[index[i]] / rms * weight, in fp32, rounded once; exact_out is the same
+// unrounded. Without an index the sum is written back to x.
+// Moves 2 * rows * width bytes in, 2 (and 4) out, and 4 * count with sums; 4 flops an element.
 struct NormArgs {
-  const bf16_t* x = nullptr;       // [*, width]
+  bf16_t* x = nullptr;             // [*, width]
   const int32_t* index = nullptr;  // [rows]; null: row i itself
-  const float* weight = nullptr;   // [width]
+  ExpertSums sums{};
+  const float* weight = nullptr;  // [width]
   float epsilon = 0;
   int32_t rows = 0, width = 0;
-  bf16_t* out = nullptr;       // [rows, width]
+  uint16_t* out = nullptr;  // [rows, width] f16 or bf16
+  bool f16 = false;
   float* exact_out = nullptr;  // [rows, width]; may be null
 };
-void launch_norm(const NormArgs& args, cudaStream_t stream);
+void launch_norm(const NormArgs& args, const Queue& queue);
+
+// logits[t, e] = gate[e] x[t], all fp32. Moves 4 * experts * width bytes; 2 flops a weight and
+// token.
+struct RouterArgs {
+  const float* x = nullptr;     // [tokens, width]
+  const float* gate = nullptr;  // [experts, width]
+  int32_t num_tokens = 0, num_experts = 0, width = 0;
+  float* logits = nullptr;  // [tokens, experts]
+};
+void launch_router(const RouterArgs& args, const Queue& queue);
+
+// Both for few tokens: every block norms them all for itself.
+inline constexpr int32_t kNormRouterTokens = 4;
+struct NormRouterArgs {
+  NormArgs norm;      // without sums, index and exact_out
+  RouterArgs router;  // x is not used
+};
+void launch_norm_router(const NormRouterArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

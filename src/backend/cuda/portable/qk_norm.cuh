@@ -13,14 +13,14 @@ struct QkNormArgs {
   const int32_t* position = nullptr;   // [tokens]
   const RowInfo* rows = nullptr;
   const int32_t* blocks = nullptr;
-  const float* q_norm = nullptr;             // [q]
-  const float* k_norm = nullptr;             // [kv]
-  const float* inverse_frequency = nullptr;  // [rotary_dim / 2]
-  int32_t num_tokens = 0, num_heads = 0, rotary_dim = 0;
+  const float* q_norm = nullptr;     // [q]
+  const float* k_norm = nullptr;     // [kv]
+  const float2* rotation = nullptr;  // [tokens, half] of embed.cuh
+  int32_t num_tokens = 0, num_heads = 0, half = 0;
   float epsilon = 0;
   bf16_t* q = nullptr;  // [tokens, q] normed and rotated
   KvPlanes kv;
 };
-void launch_qk_norm(const QkNormArgs& args, cudaStream_t stream);
+void launch_qk_norm(const QkNormArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

@@ -3,191 +3,248 @@
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kWarps = 8, kTokensAPass = 4;
-
-// A warp an expert; a pass over its row of the gate serves some tokens at once.
-__global__ void router_kernel(RouterArgs a) {
-  const int32_t lane = threadIdx.x % 32;
-  const int32_t expert = blockIdx.x * kWarps + threadIdx.x / 32, first = blockIdx.y * kTokensAPass;
-  if (expert >= a.num_experts) return;
-  const auto* gate = reinterpret_cast<const float4*>(a.gate + int64_t{expert} * a.width);
-  const int32_t count = min(kTokensAPass, a.num_tokens - first);
-  const auto* x = reinterpret_cast<const float4*>(a.x + int64_t{first} * a.width);
-  const int32_t vectors = a.width / 4;
-  float sums[kTokensAPass] = {};
-  for (int32_t i = lane; i < vectors; i += 32) {
-    const float4 w = __ldg(gate + i);
-#pragma unroll
-    for (int32_t t = 0; t < kTokensAPass; ++t) {
-      if (t >= count) break;
-      const float4 v = __ldg(x + t * vectors + i);
-      sums[t] += w.x * v.x + w.y * v.y + w.z * v.z + w.w * v.w;
-    }
-  }
-#pragma unroll
-  for (int32_t t = 0; t < kTokensAPass; ++t) {
-    const float sum = warp_sum(sums[t]);
-    if (lane == 0 && t < count) a.logits[int64_t{first + t} * a.num_experts + expert] = sum;
-  }
-}
-
 __device__ inline float sigmoid(float x) {
   const float s = 1.0f / (1.0f + expf(-x));
   return isfinite(s) ? s : 0.0f;
 }
 
-// A warp a token; each round takes the best of what is left.
-__global__ void choose_kernel(ChooseArgs a) {
-  extern __shared__ float shared[];  // [warps][experts] sigmoids, then the same of choices
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-  const int32_t token = blockIdx.x * warps + warp;
-  if (token >= a.num_tokens) return;
-  if (token >= *a.real_tokens) {
-    for (int32_t i = lane; i < a.count; i += 32) {
-      a.chosen[int64_t{token} * a.count + i] = -1;
-      a.weights[int64_t{token} * a.count + i] = 0;
-    }
-    return;
-  }
-  float* sigmoids = shared + warp * a.num_experts;
-  float* choices = shared + (warps + warp) * a.num_experts;
-  for (int32_t e = lane; e < a.num_experts; e += 32) {
-    sigmoids[e] = sigmoid(a.logits[int64_t{token} * a.num_experts + e]);
-    choices[e] = sigmoids[e] + a.bias[e];
-  }
-  __syncwarp();
-  const int64_t place = int64_t{token} * a.count;
-  float own = 0, sum = 0;  // lane i keeps the weight of round i
-  for (int32_t i = 0; i < a.count; ++i) {
-    float best = -INFINITY;
-    int32_t at = INT32_MAX;
-    for (int32_t e = lane; e < a.num_experts; e += 32) {
-      if (at == INT32_MAX ? !isnan(choices[e]) : choices[e] > best) best = choices[e], at = e;
-    }
-    for (int32_t distance = 16; distance > 0; distance /= 2) {
-      const float other = __shfl_xor_sync(kAllLanes, best, distance);
-      const int32_t other_at = __shfl_xor_sync(kAllLanes, at, distance);
-      if (other_at != INT32_MAX &&
-          (at == INT32_MAX || other > best || (other == best && other_at < at))) {
-        best = other, at = other_at;
-      }
-    }
-    if (at == INT32_MAX) at = 0;  // not a number everywhere: a broken bias
-    const float s = sigmoids[at];
-    sum += s;
-    if (lane == i) own = s;
-    __syncwarp();
-    if (lane == 0) {
-      a.chosen[place + i] = at;
-      choices[at] = NAN;  // taken
-    }
-    __syncwarp();
-  }
-  if (lane < a.count) a.weights[place + lane] = own / (sum > 0 ? sum : 1.0f);
+// Unsigned integers in the order of the floats; 0 is below all of them, and not a number is 0.
+__device__ inline uint32_t ordered(float x) {
+  if (isnan(x)) return 0;
+  const uint32_t bits = __float_as_uint(x);
+  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
 
-constexpr int32_t kGroupThreads = 1024, kGroupWarps = kGroupThreads / 32;
+// One warp; lane i holds the experts i, i + 32, … Each round takes the best of what is left.
+template <int32_t kLaneExperts>
+__device__ void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
+  const int64_t place = int64_t{token} * a.count;
+  if (token >= *a.real_tokens) {
+    if (lane < a.count) a.chosen[place + lane] = -1, a.weights[place + lane] = 0;
+    return;
+  }
+  float sigmoids[kLaneExperts];
+  uint32_t keys[kLaneExperts];
+#pragma unroll
+  for (int32_t i = 0; i < kLaneExperts; ++i) {
+    const int32_t e = i * 32 + lane;
+    keys[i] = 0;
+    if (e >= a.num_experts) continue;
+    sigmoids[i] = sigmoid(a.logits[int64_t{token} * a.num_experts + e]);
+    keys[i] = ordered(sigmoids[i] + __ldg(a.bias + e));
+  }
+  float own = 0, sum = 0;  // lane i keeps the weight of round i
+  int32_t own_expert = 0;
+  for (int32_t round = 0; round < a.count; ++round) {
+    uint32_t best = 0;
+    int32_t at = 0;
+    float s = 0;
+#pragma unroll
+    for (int32_t i = 0; i < kLaneExperts; ++i) {
+      if (keys[i] > best) best = keys[i], at = i, s = sigmoids[i];
+    }
+    const uint32_t largest = __reduce_max_sync(kAllLanes, best);
+    const uint32_t mine = best == largest && best > 0 ? uint32_t(at * 32 + lane) : UINT32_MAX;
+    const uint32_t expert = __reduce_min_sync(kAllLanes, mine);
+    // With a broken bias nothing may be left; expert 0 then stands for it.
+    const int32_t owner = expert == UINT32_MAX ? 0 : int32_t(expert % 32);
+    s = __shfl_sync(kAllLanes, s, owner);
+    if (mine == expert && best > 0) {
+#pragma unroll
+      for (int32_t i = 0; i < kLaneExperts; ++i) {
+        if (i == at) keys[i] = 0;
+      }
+    }
+    sum += s;
+    if (lane == round) own = s, own_expert = expert == UINT32_MAX ? 0 : int32_t(expert);
+  }
+  if (lane < a.count) {
+    a.chosen[place + lane] = own_expert;
+    a.weights[place + lane] = own / (sum > 0 ? sum : 1.0f);
+  }
+}
+
+__device__ inline void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
+  a.num_experts <= 256 ? choose<8>(a, token, lane) : choose<kMaxExperts / 32>(a, token, lane);
+}
+
+constexpr int32_t kChooseWarps = 4;
+__global__ void __launch_bounds__(kChooseWarps * 32) choose_kernel(ChooseArgs a) {
+  wait_for_previous();
+  start_next();
+  const int32_t token = blockIdx.x * kChooseWarps + threadIdx.x / 32;
+  if (token < a.num_tokens) choose(a, token, threadIdx.x % 32);
+}
+
+constexpr int32_t kThreads = 1024, kWarps = kThreads / 32;
+
+// Sums of what lies before a thread: three counts in one word.
+struct Counts {
+  uint64_t packed;
+  static constexpr int32_t kActive = 24, kTiles = 40;
+  __device__ int32_t pairs() const { return static_cast<int32_t>(packed & 0xffffff); }
+  __device__ int32_t active() const { return static_cast<int32_t>(packed >> kActive & 0xffff); }
+  __device__ int32_t tiles() const { return static_cast<int32_t>(packed >> kTiles); }
+};
+
+// Exclusive over the block; `total` is the sum of all.
+__device__ Counts scan(uint64_t own, uint64_t* shared, Counts& total) {
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  uint64_t sum = own;
+#pragma unroll
+  for (int32_t distance = 1; distance < 32; distance *= 2) {
+    const uint64_t lower = __shfl_up_sync(kAllLanes, sum, distance);
+    if (lane >= distance) sum += lower;
+  }
+  if (lane == 31) shared[warp] = sum;
+  __syncthreads();
+  uint64_t all = 0, before = 0;
+#pragma unroll
+  for (int32_t i = 0; i < kMaxExperts / 32; ++i) {
+    if (i < warp) before += shared[i];
+    all += shared[i];
+  }
+  total = {all};
+  return {before + sum - own};
+}
+
+struct GroupStep {
+  ChooseArgs choose;
+  GroupArgs group;
+  bool choose_too;
+};
 
 // One block. Each warp has a stretch of the pairs and its own counters, so that the order within an
-// expert is that of the pairs, in every run.
-__global__ void __launch_bounds__(kGroupThreads) group_kernel(GroupArgs a) {
+// expert is that of the pairs, in every run. With `choose_too` its warps first choose for the
+// tokens.
+__global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
   extern __shared__ int32_t counts[];  // [warps][experts]
-  __shared__ int32_t totals[kMaxExperts];
+  __shared__ int32_t begins[kMaxExperts];
+  __shared__ uint64_t sums[kWarps];
+  const GroupArgs& a = args.group;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, experts = a.num_experts;
-  for (int32_t i = threadIdx.x; i < kGroupWarps * experts; i += kGroupThreads) counts[i] = 0;
+  for (int32_t i = threadIdx.x; i < kWarps * experts; i += kThreads) counts[i] = 0;
+  wait_for_previous();
+  start_next();
+  if (args.choose_too) {
+    for (int32_t token = warp; token < args.choose.num_tokens; token += kWarps) {
+      choose(args.choose, token, lane);
+    }
+  }
   __syncthreads();
-  const int32_t stretch = divide_up(a.num_pairs, kGroupWarps);
-  const int32_t begin = min(a.num_pairs, warp * stretch), end = min(a.num_pairs, begin + stretch);
+  const int32_t pairs = args.choose.num_tokens * args.choose.count;
+  const int32_t stretch = divide_up(pairs, kWarps);
+  const int32_t begin = min(pairs, warp * stretch), end = min(pairs, begin + stretch);
   const auto local = [&](int32_t pair) {
-    const int32_t e = a.chosen[pair] < 0 ? -1 : a.chosen[pair] - a.expert_begin;
-    return e >= 0 && e < experts ? e : -1;
+    const int32_t chosen = args.choose.chosen[pair], e = chosen - a.expert_begin;
+    return chosen >= 0 && e >= 0 && e < experts ? e : -1;
   };
   for (int32_t i = begin + lane; i < end; i += 32) {
     const int32_t e = local(i);
     if (e >= 0) atomicAdd(&counts[warp * experts + e], 1);
   }
   __syncthreads();
-  for (int32_t e = threadIdx.x; e < experts; e += kGroupThreads) {
-    int32_t total = 0;
-    for (int32_t w = 0; w < kGroupWarps; ++w) {
+  const auto e = static_cast<int32_t>(threadIdx.x);
+  int32_t total = 0;
+  if (e < experts) {
+#pragma unroll 8
+    for (int32_t w = 0; w < kWarps; ++w) {
       const int32_t own = counts[w * experts + e];
       counts[w * experts + e] = total;
       total += own;
     }
-    totals[e] = total;
   }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t pairs = 0, active = 0, tiles = 0;
-    for (int32_t e = 0; e < experts; ++e) {
-      const int32_t total = totals[e];
-      a.lists.begin[e] = pairs;
-      totals[e] = pairs;
-      if (total > 0) a.lists.active[active++] = e;
-      for (int32_t first = 0; first < total; first += kTileTokens) {
-        a.lists.tile_expert[tiles] = e;
-        a.lists.tile_first[tiles++] = pairs + first;
-      }
-      pairs += total;
+  const int32_t own_tiles = divide_up(total, kTileTokens);
+  Counts all{};
+  const Counts before = scan(uint64_t(total) | uint64_t(total > 0) << Counts::kActive |
+                                 uint64_t(own_tiles) << Counts::kTiles,
+                             sums, all);
+  if (e < experts) {
+    begins[e] = before.pairs();
+    a.lists.begin[e] = before.pairs();
+    if (total > 0) a.lists.active[before.active()] = e;
+    for (int32_t i = 0; i < own_tiles; ++i) {
+      a.lists.tile_expert[before.tiles() + i] = e;
+      a.lists.tile_first[before.tiles() + i] = before.pairs() + i * kTileTokens;
     }
-    a.lists.begin[experts] = pairs;
-    *a.lists.num_active = active;
-    *a.lists.num_tiles = tiles;
+  }
+  if (e == 0) {
+    a.lists.begin[experts] = all.pairs();
+    *a.lists.num_active = all.active();
+    *a.lists.num_tiles = all.tiles();
   }
   __syncthreads();
   for (int32_t i = begin + lane; i - lane < end; i += 32) {
-    const int32_t e = i < end ? local(i) : -1;
-    const unsigned same = __match_any_sync(kAllLanes, e);
-    const int32_t before = __popc(same & ((1u << lane) - 1));
+    const int32_t expert = i < end ? local(i) : -1;
+    const unsigned same = __match_any_sync(kAllLanes, expert);
+    const int32_t lower = __popc(same & ((1u << lane) - 1));
     int32_t at = -1;
-    if (e >= 0) at = totals[e] + counts[warp * experts + e] + before;
+    if (expert >= 0) at = begins[expert] + counts[warp * experts + expert] + lower;
     __syncwarp();
-    if (e >= 0 && before == 0) counts[warp * experts + e] += __popc(same);
+    if (expert >= 0 && lower == 0) counts[warp * experts + expert] += __popc(same);
     __syncwarp();
     if (i < end) a.lists.place[i] = at;
-    if (at >= 0) a.lists.pair_token[at] = i / a.experts_per_token;
+    if (at >= 0) a.lists.pair_token[at] = i / args.choose.count;
   }
 }
 
-__global__ void combine_kernel(CombineArgs a) {
-  const int64_t token = blockIdx.x;
-  auto* hidden = reinterpret_cast<uint32_t*>(a.hidden + token * a.width);
-  for (int32_t i = threadIdx.x; i < a.width / 2; i += blockDim.x) {
-    float low = 0, high = 0;
-    for (int32_t k = 0; k < a.count; ++k) {
-      const int32_t place = a.place[token * a.count + k];
-      if (place < 0) continue;
-      const float weight = a.weights[token * a.count + k];
-      const float2 y = reinterpret_cast<const float2*>(a.y + int64_t{place} * a.width)[i];
-      low += weight * y.x;
-      high += weight * y.y;
-    }
-    hidden[i] = pack_bf16(bf16_low(hidden[i]) + low, bf16_high(hidden[i]) + high);
+constexpr int32_t kFewTokens = 4, kFewPairs = 32;
+
+// The same for few tokens: a warp chooses for each, and one warp sorts all pairs, one a lane.
+__global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args) {
+  wait_for_previous();
+  start_next();
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  if (warp < args.choose.num_tokens) choose(args.choose, warp, lane);
+  __syncthreads();
+  if (warp > 0) return;
+  const ExpertLists& lists = args.group.lists;
+  const int32_t pairs = args.choose.num_tokens * args.choose.count;
+  const int32_t chosen = lane < pairs ? args.choose.chosen[lane] : -1;
+  const int32_t expert = chosen - args.group.expert_begin;
+  const bool here = chosen >= 0 && expert >= 0 && expert < args.group.num_experts;
+  const int32_t key = here ? expert : INT32_MAX;
+  int32_t lower = 0, same = 0, same_before = 0;
+#pragma unroll
+  for (int32_t j = 0; j < 32; ++j) {
+    const int32_t other = __shfl_sync(kAllLanes, key, j);
+    lower += other < key;
+    same += other == key;
+    same_before += other == key && j < lane;
   }
+  const bool first = here && same_before == 0;
+  const unsigned firsts = __ballot_sync(kAllLanes, first);
+  int32_t active = 0;
+#pragma unroll
+  for (int32_t j = 0; j < 32; ++j) {
+    active += (firsts >> j & 1u) != 0 && __shfl_sync(kAllLanes, key, j) < key;
+  }
+  if (lane < pairs) lists.place[lane] = here ? lower + same_before : -1;
+  if (here) lists.pair_token[lower + same_before] = lane / args.choose.count;
+  if (first) {
+    lists.active[active] = expert;
+    lists.begin[expert] = lower;
+    lists.begin[expert + 1] = lower + same;  // where the next one in use begins, if it is that
+  }
+  if (lane == 0) *lists.num_active = __popc(firsts);
 }
 
 }  // namespace
 
-void launch_router(const RouterArgs& a, cudaStream_t stream) {
-  const dim3 grid(divide_up(a.num_experts, kWarps), divide_up(a.num_tokens, kTokensAPass));
-  router_kernel<<<grid, kWarps * 32, 0, stream>>>(a);
-}
-
-void launch_choose(const ChooseArgs& a, cudaStream_t stream) {
-  constexpr int32_t kTokens = 4;
-  const size_t shared = size_t{2} * kTokens * a.num_experts * sizeof(float);
-  choose_kernel<<<divide_up(a.num_tokens, kTokens), kTokens * 32, shared, stream>>>(a);
-}
-
-void launch_group(const GroupArgs& a, cudaStream_t stream) {
-  const size_t shared = size_t{kGroupWarps} * a.num_experts * sizeof(int32_t);
+void launch_route(const RouteArgs& a, const Queue& queue) {
+  if (a.choose.num_tokens <= kFewTokens && a.choose.num_tokens * a.choose.count <= kFewPairs) {
+    enqueue(few_kernel, 1, a.choose.num_tokens * 32, 0, queue, GroupStep{a.choose, a.group, true});
+    return;
+  }
+  const bool few = a.choose.num_tokens <= kWarps;
+  if (!few) {
+    enqueue(choose_kernel, divide_up(a.choose.num_tokens, kChooseWarps), kChooseWarps * 32, 0,
+            queue, a.choose);
+  }
+  const size_t shared_bytes = size_t{kWarps} * a.group.num_experts * sizeof(int32_t);
   cudaFuncSetAttribute(group_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(shared));
-  group_kernel<<<1, kGroupThreads, shared, stream>>>(a);
-}
-
-void launch_combine(const CombineArgs& a, cudaStream_t stream) {
-  combine_kernel<<<a.num_tokens, 256, 0, stream>>>(a);
+                       static_cast<int>(shared_bytes));
+  enqueue(group_kernel, 1, kThreads, shared_bytes, queue, GroupStep{a.choose, a.group, few});
 }
 
 }  // namespace m2::cuda

@@ -39,20 +39,38 @@ struct View {
   int32_t size;
   float factor, least;  // below `least`, after the factor, is -inf
 
-  __device__ float at(int32_t i) const {
-    float x = values[i];
-    x = isnan(x) ? kNone : fminf(x, kLargestLogit);
-    x *= factor;
+  __device__ float at(int32_t i) const { return seen(values[i]); }
+  __device__ float seen(float x) const {
+    x = (isnan(x) ? kNone : fminf(x, kLargestLogit)) * factor;
     return x < least ? kNone : x;
+  }
+
+  // Calls visit(value, id) for this thread's share of the elements. Four at a time, and several of
+  // those under way at once: one block reads a whole row.
+  template <typename Visit>
+  __device__ void each(Visit visit) const {
+    int32_t done = 0;
+    if (reinterpret_cast<uintptr_t>(values) % sizeof(float4) == 0) {
+      const int32_t vectors = size / 4;
+#pragma unroll 4
+      for (int32_t i = threadIdx.x; i < vectors; i += kThreads) {
+        const float4 four = reinterpret_cast<const float4*>(values)[i];
+        visit(seen(four.x), 4 * i);
+        visit(seen(four.y), 4 * i + 1);
+        visit(seen(four.z), 4 * i + 2);
+        visit(seen(four.w), 4 * i + 3);
+      }
+      done = vectors * 4;
+    }
+    for (int32_t i = done + threadIdx.x; i < size; i += kThreads) visit(seen(values[i]), i);
   }
 };
 
 __device__ Candidate block_best(const View& view, Shared& s) {
   Candidate own{kNone, INT32_MAX};
-  for (int32_t i = threadIdx.x; i < view.size; i += kThreads) {
-    const float x = view.at(i);
+  view.each([&](float x, int32_t i) {
     if (x > own.value) own = {x, i};
-  }
+  });
   for (int32_t distance = 16; distance > 0; distance /= 2) {
     const Candidate other{__shfl_xor_sync(kAllLanes, own.value, distance),
                           __shfl_xor_sync(kAllLanes, own.id, distance)};
@@ -83,7 +101,7 @@ __device__ double block_sum(double x, Shared& s) {
 
 __device__ double exponentials(const View& view, float largest, Shared& s) {
   double sum = 0;
-  for (int32_t i = threadIdx.x; i < view.size; i += kThreads) sum += expf(view.at(i) - largest);
+  view.each([&](float x, int32_t) { sum += expf(x - largest); });
   return block_sum(sum, s);
 }
 
@@ -107,19 +125,21 @@ __device__ void sort(T* items, int32_t size, Before before_) {
 // Puts those that reach `threshold` into the buffer; s.count tells how many there are, also beyond
 // the buffer.
 __device__ void gather(const View& view, const Candidate& after, float threshold, Shared& s) {
+  __syncthreads();  // the last count was read
   if (threadIdx.x == 0) s.count = 0;
   __syncthreads();
-  for (int32_t i = threadIdx.x; i < view.size; i += kThreads) {
-    const Candidate c{view.at(i), i};
-    if (c.value == kNone || c.value < threshold || !before(after, c)) continue;
+  view.each([&](float x, int32_t i) {
+    const Candidate c{x, i};
+    if (x == kNone || x < threshold || !before(after, c)) return;
     const int32_t at = atomicAdd(&s.count, 1);
     if (at < kBuffer) s.candidates[at] = c;
-  }
+  });
   __syncthreads();
 }
 
 // More elements than the buffer holds are equal: the first of them by id.
 __device__ void gather_equal(const View& view, const Candidate& after, float value, Shared& s) {
+  __syncthreads();  // the last count was read
   if (threadIdx.x == 0) s.count = 0;
   __syncthreads();
   for (int32_t begin = 0; begin < view.size && s.count < kBuffer; begin += kThreads) {
@@ -143,10 +163,9 @@ __device__ void gather_equal(const View& view, const Candidate& after, float val
 // any, and `wanted` in all but odd cases. Returns how many.
 __device__ int32_t next_best(const View& view, const Candidate& after, int32_t wanted, Shared& s) {
   float own = kNone;
-  for (int32_t i = threadIdx.x; i < view.size; i += kThreads) {
-    const Candidate c{view.at(i), i};
-    if (c.value > own && before(after, c)) own = c.value;
-  }
+  view.each([&](float x, int32_t i) {
+    if (x > own && before(after, {x, i})) own = x;
+  });
   s.largest[threadIdx.x] = own;
   __syncthreads();
   sort(s.largest, kThreads, [](float a, float b) { return a > b; });
@@ -159,7 +178,6 @@ __device__ int32_t next_best(const View& view, const Candidate& after, int32_t w
       gather_equal(view, after, threshold, s);
       break;
     }
-    __syncthreads();  // the count was read
   }
   const int32_t count = s.count;
   int32_t size = 2;
@@ -167,7 +185,7 @@ __device__ int32_t next_best(const View& view, const Candidate& after, int32_t w
   for (int32_t i = count + threadIdx.x; i < size; i += kThreads)
     s.candidates[i] = {kNone, INT32_MAX};
   __syncthreads();
-  sort(s.candidates, size, before);
+  sort(s.candidates, size, [](const Candidate& a, const Candidate& b) { return before(a, b); });
   return count;
 }
 
@@ -350,7 +368,7 @@ __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* r
   result.logprob = logprob_of(token);
   const float own = result.logprob == kNone ? kNone : view.at(token);
   int32_t higher = 0;
-  for (int32_t i = threadIdx.x; i < view.size; i += kThreads) higher += view.at(i) > own ? 1 : 0;
+  view.each([&](float x, int32_t) { higher += x > own ? 1 : 0; });
   result.rank = 1 + static_cast<int32_t>(block_sum(static_cast<double>(higher), s));
 
   int32_t* ids = a.top_ids + r.top_begin;
@@ -373,6 +391,8 @@ __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* r
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a) {
   __shared__ Shared s;
+  wait_for_previous();
+  start_next();
   const SampleRow r = a.rows[blockIdx.x];
   const float* raw = a.logits + int64_t{blockIdx.x} * a.stride;
   SampleResult result{r.target, 0, 0.0f};
@@ -386,8 +406,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a) {
 
 }  // namespace
 
-void launch_sample(const SampleArgs& a, cudaStream_t stream) {
-  if (a.num_rows > 0) sample_kernel<<<a.num_rows, kThreads, 0, stream>>>(a);
+void launch_sample(const SampleArgs& a, const Queue& queue) {
+  if (a.num_rows > 0) enqueue(sample_kernel, a.num_rows, kThreads, 0, queue, a);
 }
 
 }  // namespace m2::cuda

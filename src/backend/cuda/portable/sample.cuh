@@ -41,7 +41,7 @@ struct SampleArgs {
   int32_t* top_ids = nullptr;
   float* top_logprobs = nullptr;
 };
-void launch_sample(const SampleArgs& args, cudaStream_t stream);
+void launch_sample(const SampleArgs& args, const Queue& queue);
 
 // What slots have said so far, for the penalties: a 16-bit count a token, with the highest bit for
 // "in the prompt".
@@ -56,6 +56,6 @@ struct HistoryArgs {
   int32_t vocab = 0;
   uint16_t* counts = nullptr;  // [slots, vocab]
 };
-void launch_history(const HistoryArgs& args, cudaStream_t stream);
+void launch_history(const HistoryArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda
