@@ -1,7 +1,11 @@
 // How many tokens a second the server's HTTP side sends as SSE events: starts m2-echo with one io
 // thread, keeps a number of streams busy, and tells the rate, and whose CPU time it took.
 //
-//   http_bench build/release/bin/m2-echo models/pocket [streams] [replies a stream] [words a reply]
+//   http_bench build/release/bin/m2-echo models/pocket [streams] [replies] [words] [step_us]
+//
+// `replies` are those of each stream, `words` those of each reply. A step of at least `step_us`
+// (2500; 0: as fast as it goes) makes every token an event and a write of its own, as a model
+// would: without it the engine runs so far ahead that many tokens share one write.
 //
 // The load generator is one thread on epoll that looks for the ends of replies and counts events;
 // its own cost is printed, as it may share its cores with the server.
@@ -71,8 +75,9 @@ int connect_to(uint16_t port) {
 // m2-echo on a port of its own; ended with this object.
 class EchoServer {
  public:
-  EchoServer(const std::string& program, const std::string& model, int streams)
+  EchoServer(const std::string& program, const std::string& model, int streams, int step_us)
       : port_(free_port()) {
+    ::setenv("M2_ECHO_STEP_US", std::to_string(step_us).c_str(), 1);
     std::vector<std::string> words = {program,
                                       model,
                                       "--host",
@@ -252,12 +257,13 @@ double own_cpu() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) give_up("usage: http_bench M2-ECHO MODEL [streams] [replies] [words]");
+  if (argc < 3) give_up("usage: http_bench M2-ECHO MODEL [streams] [replies] [words] [step_us]");
   const auto number = [&](int index, int otherwise) {
     return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
   };
   const int streams = number(3, 64), replies = number(4, 20), words = number(5, 256);
-  const EchoServer server(argv[1], argv[2], streams);
+  const int step_us = argc > 6 ? std::atoi(argv[6]) : 2500;
+  const EchoServer server(argv[1], argv[2], streams, step_us);
   Load(server.port(), streams, 1, words).run();  // warm
 
   auto load = std::make_unique<Load>(server.port(), streams, replies, words);

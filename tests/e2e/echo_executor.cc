@@ -1,6 +1,7 @@
 #include "tests/e2e/echo_executor.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -52,6 +53,10 @@ void EchoExecutor::sample(const SamplePlan& plan) {
 
 Status EchoExecutor::wait(Deadline, StepResult& result) {
   M2_CHECK(!done_.empty(), "wait() without a sampled step");
+  if (step_time_.count() > 0) {
+    step_end_ = std::max(step_end_ + step_time_, std::chrono::steady_clock::now());
+    std::this_thread::sleep_until(step_end_);
+  }
   result = std::move(done_.front());
   done_.pop_front();
   return {};

@@ -7,6 +7,7 @@
 // Thread-safety: as Executor, the engine thread only. The tokenizer outlives it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -21,6 +22,9 @@ namespace m2 {
 class EchoExecutor : public Executor {
  public:
   EchoExecutor(Capacity capacity, const Tokenizer& tokenizer, TokenId end_token);
+
+  // A step takes at least so long, as a model's would.
+  void set_step_time(std::chrono::microseconds time) { step_time_ = time; }
 
   Capacity capacity() const override { return capacity_; }
   void forward(const StepPlan& plan) override;
@@ -49,6 +53,8 @@ class EchoExecutor : public Executor {
   std::vector<TokenId> last_token_;  // [max_sequences]
   std::vector<Exchange> exchanges_;  // [max_sequences]
   std::vector<TokenId> context_;
+  std::chrono::microseconds step_time_{0};
+  std::chrono::steady_clock::time_point step_end_;
   const StepPlan* plan_ = nullptr;  // the step just forwarded
   std::deque<StepResult> done_;     // sampled and not yet waited for
 };

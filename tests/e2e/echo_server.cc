@@ -1,6 +1,8 @@
 // m2-echo: `m2 serve` over an EchoExecutor. It takes a model folder (its weights are not needed)
 // and the flags of `m2 serve`, and replies with what the last user message says after "reply:".
+// M2_ECHO_STEP_US in the environment is the least time of a step, in microseconds.
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -33,8 +35,11 @@ Result<cli::Executors> make_echo(const cli::ServeOptions& options, const cli::Mo
   log_info("KV cache: {} tokens, of token ids alone: this server echoes", pool_tokens);
   cli::Executors replicas;
   for (int32_t i = 0; i < options.data_parallel; ++i) {
-    replicas.push_back(
-        std::make_unique<EchoExecutor>(capacity, *files.tokenizer, files.eos_token_ids[0]));
+    auto executor =
+        std::make_unique<EchoExecutor>(capacity, *files.tokenizer, files.eos_token_ids[0]);
+    const char* step_us = std::getenv("M2_ECHO_STEP_US");
+    if (step_us) executor->set_step_time(std::chrono::microseconds(std::atoi(step_us)));
+    replicas.push_back(std::move(executor));
   }
   return replicas;
 }
