@@ -13,6 +13,8 @@ Environment parse_environment(const std::vector<std::string>& entries) {
     const std::string_view value = name.size() < entry.size() ? entry.substr(name.size() + 1) : "";
     if (name == "M2_API_KEY" || name == "VLLM_API_KEY") {
       if (!value.empty()) out.api_keys.emplace_back(value);
+    } else if (name == "VLLM_LOG_STATS_INTERVAL") {
+      out.stats_interval = value;
     } else if (name.starts_with("VLLM_")) {
       out.ignored.emplace_back(name);
     }

@@ -9,6 +9,7 @@ namespace m2::cli {
 
 struct Environment {
   std::vector<std::string> api_keys;  // M2_API_KEY and VLLM_API_KEY, where set and not empty
+  std::string stats_interval;         // VLLM_LOG_STATS_INTERVAL: seconds between statistics lines
   std::vector<std::string> ignored;   // VLLM_* variables that m2 does not read
 };
 

@@ -76,6 +76,7 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.stream_interval = options.stream_interval;
   out.seed = options.seed;
   out.log_stats = options.log_stats;
+  out.stats_interval = milliseconds(static_cast<int64_t>(options.stats_interval_s * 1000));
   out.log_requests = options.log_requests;
   // Sockets need few threads: one a four cores, as the design of the server says at most four.
   out.io_threads = std::clamp(usable_cores() / 4, 1, 4);

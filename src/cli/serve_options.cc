@@ -168,6 +168,15 @@ Status read_server(const ParsedFlags& flags, const Environment& environment, Ser
   bool no_stats = false;
   reader.flag("disable-log-stats", no_stats);
   out.log_stats = !no_stats;
+  if (const std::string& text = environment.stats_interval; !text.empty()) {
+    const auto seconds = json::parse(text);
+    const double value = seconds && seconds->is_number() ? seconds->as_double() : 0;
+    if (!(value >= 0.1 && value <= 86400)) {
+      return invalid("VLLM_LOG_STATS_INTERVAL",
+                     "VLLM_LOG_STATS_INTERVAL must be 0.1 to 86400 seconds, got '{}'", text);
+    }
+    out.stats_interval_s = value;
+  }
   constexpr LogLevel kLevels[] = {LogLevel::kDebug,   LogLevel::kDebug, LogLevel::kInfo,
                                   LogLevel::kWarning, LogLevel::kError, LogLevel::kError};
   for (const char* name : {"uvicorn-log-level", "log-level"}) {

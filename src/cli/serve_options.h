@@ -73,6 +73,7 @@ struct ServeOptions {
   bool request_id_headers = false;
   int32_t shutdown_timeout_s = 0;
   bool log_requests = false, log_stats = true;
+  double stats_interval_s = 10;
   LogLevel log_level = LogLevel::kInfo;
 
   std::vector<std::string> warnings, notes;  // to be logged, one line each

@@ -133,6 +133,16 @@ TEST(ServeOptions, KeysComeFromTheFlagElseTheEnvironment) {
   EXPECT_EQ(options_of({"m", "--api-key", "f"}, environment)->api_keys, Words{"f"});
 }
 
+TEST(ServeOptions, TheStatisticsLineComesAsOftenAsVllmsVariableSays) {
+  EXPECT_EQ(options_of({"m"})->stats_interval_s, 10);
+  EXPECT_EQ(options_of({"m"}, parse_environment({"VLLM_LOG_STATS_INTERVAL=2.5"}))->stats_interval_s,
+            2.5);
+  for (const char* bad : {"x", "0", "-1", "1e9"}) {
+    const std::string entry = std::string("VLLM_LOG_STATS_INTERVAL=") + bad;
+    EXPECT_FALSE(options_of({"m"}, parse_environment({entry}))) << bad;
+  }
+}
+
 TEST(ServeOptions, OtherVariablesOfVllmGiveOneWarning) {
   const Environment environment = parse_environment(
       {"VLLM_USE_V1=1", "VLLM_LOGGING_LEVEL=DEBUG", "SAFETENSORS_FAST_GPU=1", "HOME=/root"});

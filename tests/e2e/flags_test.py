@@ -1,6 +1,7 @@
 """Flags of `m2 serve` that shape the engine and the server, seen from outside: each server here is
 started with several at once, and what each changes is looked at through its socket."""
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -96,7 +97,7 @@ def test_sizes_of_the_engine(start):
 @pytest.mark.parametrize("caching", [True, False])
 def test_the_prefix_cache_is_seen_in_usage_and_metrics(start, caching):
     server = start("m2-echo", echo("--block-size", "16", *(
-        [] if caching else ["--no-enable-prefix-caching"])))
+        [] if caching else ["--no-enable-prefix-caching"])), env={"VLLM_LOG_STATS_INTERVAL": "0.2"})
     talk = [{"role": "user", "content": "A long question, of many words. " * 30 + "reply:</think>a"}]
     for _ in range(3):
         status, reply = server.post("/v1/chat/completions", {"model": "echo", "messages": talk})
@@ -110,6 +111,11 @@ def test_the_prefix_cache_is_seen_in_usage_and_metrics(start, caching):
     if not caching:
         assert (cached, hits, queries) == (0, 0, 0)
         return
+    hit_rate = re.compile(r"prefix cache ([0-9.]+) % hits")
+    deadline = time.monotonic() + 60
+    while not any(float(rate) > 0 for rate in hit_rate.findall(server.log_text())):
+        assert time.monotonic() < deadline, server.log_text()
+        time.sleep(0.05)
     # All of the last turn but its question, which is short, and a partial block.
     assert usage["prompt_tokens"] - cached < 16 + 40
     assert 0 < hits < queries
