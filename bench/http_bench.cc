@@ -1,7 +1,7 @@
 // How many tokens a second the server's HTTP side sends as SSE events: starts m2-echo with one io
 // thread, keeps a number of streams busy, and tells the rate, and whose CPU time it took.
 //
-//   http_bench build/release/bin/m2-echo models/pocket [streams] [replies] [words] [step_us]
+//   http_bench [m2-echo] [models/pocket] [streams] [replies] [words] [step_us]
 //
 // `replies` are those of each stream, `words` those of each reply. A step of at least `step_us`
 // (2500; 0: as fast as it goes) makes every token an event and a write of its own, as a model
@@ -257,13 +257,15 @@ double own_cpu() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) give_up("usage: http_bench M2-ECHO MODEL [streams] [replies] [words] [step_us]");
   const auto number = [&](int index, int otherwise) {
     return argc > index ? std::max(1, std::atoi(argv[index])) : otherwise;
   };
   const int streams = number(3, 64), replies = number(4, 20), words = number(5, 256);
   const int step_us = argc > 6 ? std::atoi(argv[6]) : 2500;
-  const EchoServer server(argv[1], argv[2], streams, step_us);
+  // The server that was built beside this program, as seen from the checkout.
+  const std::string self = argv[0];
+  const std::string echo = argc > 1 ? argv[1] : self.substr(0, self.rfind('/') + 1) + "m2-echo";
+  const EchoServer server(echo, argc > 2 ? argv[2] : "models/pocket", streams, step_us);
   Load(server.port(), streams, 1, words).run();  // warm
 
   auto load = std::make_unique<Load>(server.port(), streams, replies, words);
