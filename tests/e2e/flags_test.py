@@ -157,6 +157,38 @@ def test_priorities(start):
         assert ended.index("urgent") < ended.index("batch")
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_keys_share(start, shared):
+    """One key has forty long replies in two slots; another's short one does not wait for them."""
+    server = start("m2-echo", echo(
+        "--api-key", "busy", "other", "--max-num-seqs", "2", *([] if shared else ["--no-share-by-key"])))
+    ended = []
+
+    def ask(key, words):
+        body = {"model": "echo", "messages": [
+            {"role": "user", "content": "reply:</think>" + "word " * words}]}
+        status, _ = server.request("POST", "/v1/chat/completions", body,
+                                   {"Authorization": f"Bearer {key}"})
+        assert status == 200
+        ended.append(key)
+
+    threads = [threading.Thread(target=ask, args=("busy", 800)) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while server.metric("vllm:num_requests_waiting") < 30:
+        assert time.monotonic() < deadline and len(ended) < 10
+    before = len(ended)
+    ask("other", 5)
+    others = ended.index("other") - before
+    for thread in threads:
+        thread.join()
+    if shared:
+        assert others < 15
+    else:
+        assert others > 25, "in order of arrival it waits for all that came before"
+
+
 def test_priorities_need_their_policy(echo):
     status, error = echo.post("/v1/chat/completions", {
         "model": "echo", "messages": QUESTION, "priority": 1})
