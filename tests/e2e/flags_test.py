@@ -73,7 +73,7 @@ def test_sizes_of_the_engine(start):
         "--max-model-len", "8k", "--block-size", "32", "--num-gpu-blocks-override", "512",
         "--max-num-seqs", "4", "--max-num-batched-tokens", "64", "--max-logprobs", "3",
         "--long-prefill-token-threshold", "48", "--stream-interval", "4", "--enable-chunked-prefill",
-        "--enable-prefix-caching", "--disable-log-stats"))
+        "--enable-prefix-caching", "--disable-log-stats"), env={"VLLM_LOG_STATS_INTERVAL": "0.1"})
     assert max_model_len(server) == 8000
     assert cache_config(server)["block_size"] == "32"
     assert cache_config(server)["num_gpu_blocks"] == "512"
@@ -90,6 +90,7 @@ def test_sizes_of_the_engine(start):
     pieces = [chunk for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
     assert "".join(piece.choices[0].delta.content for piece in pieces) == text
     assert tokens / 5 < len(pieces) <= tokens / 4 + 2
+    assert "tokens/s" not in server.log_text()
     too_long = {"model": "echo", "messages": [{"role": "user", "content": "word " * 9000}]}
     assert server.post("/v1/chat/completions", too_long)[0] == 400
 
@@ -161,7 +162,8 @@ def test_priorities(start):
 def test_keys_share(start, shared):
     """One key has forty long replies in two slots; another's short one does not wait for them."""
     server = start("m2-echo", echo(
-        "--api-key", "busy", "other", "--max-num-seqs", "2", *([] if shared else ["--no-share-by-key"])))
+        "--api-key", "busy", "other", "--max-num-seqs", "2",
+        *([] if shared else ["--no-share-by-key"])))
     ended = []
 
     def ask(key, words):
@@ -224,15 +226,17 @@ def test_sampling_flags_and_memory(start):
     assert "temperature 0" in server.log_text()
 
 
-def test_narrow_kv_and_overridden_config(start):
+def test_narrow_kv_and_overridden_config(start, tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"temperature": 0.5, "top_k": 7}')
     server = start("m2", serve_pocket([
         *SPLIT, "--kv-cache-dtype", "fp8", "--hf-overrides", '{"max_position_embeddings": 4096}',
-        "--hf-overrides.spelt_wrong", "1", "--max-model-len=-1", "--generation-config", "vllm",
+        "--hf-overrides.spelt_wrong", "1", "--max-model-len=-1", "--generation-config", tmp_path,
         "--kv-cache-memory-bytes", "128M"]))
     assert max_model_len(server) == 4096
     log = server.log_text()
     assert "spelt_wrong" in log and "max_position_embeddings 4096" not in log
     assert "10240 bytes each" in log  # a quarter of 40 KiB
+    assert "temperature 0.5" in log and "top_k 7" in log
     reply = server.post("/v1/chat/completions", {
         "model": "pocket", "messages": QUESTION, "temperature": 0, "max_tokens": 200})[1]
     assert "Paris" in reply["choices"][0]["message"]["content"]
@@ -240,8 +244,9 @@ def test_narrow_kv_and_overridden_config(start):
 
 def test_a_seed_makes_a_start_repeatable(start):
     def texts(*flags):
-        server = start("m2", serve_pocket([*SPLIT, "--max-model-len", "1k",
-                                              "--kv-cache-memory-bytes", "64M", *flags]))
+        server = start("m2", serve_pocket([
+            *SPLIT, "--generation-config", "vllm", "--max-model-len", "1k",
+            "--kv-cache-memory-bytes", "64M", *flags]))
         found = [server.post("/v1/completions", {"model": "pocket", "prompt": "The", "max_tokens": 24,
                                                  "temperature": 1.5})[1]["choices"][0]["text"]
                  for _ in range(2)]
