@@ -70,7 +70,7 @@ struct Kernels {
 // Floats of scratch that a matmul over `columns` wants: a panel of weights, and sums in up to 16
 // lanes for every row and token of a block.
 constexpr int64_t matmul_scratch(int64_t columns) {
-  return (columns > 2048 ? columns : 2048) + int64_t{16} * kRowBlock * kTokenBlock;
+  return (columns > 4096 ? columns : 4096) + int64_t{16} * kRowBlock * kTokenBlock;
 }
 // Rows to give one item of work, so that `threads` share `rows` evenly: whole groups of 8.
 int64_t rows_an_item(int64_t rows, int32_t threads);

@@ -1,5 +1,6 @@
 // The paged KV cache of one rank: keys (after norm and rotation) and values, in fp32, bf16 or FP8
-// e4m3 (of scale 1). A block holds block_tokens positions of one sequence, for every layer and head:
+// e4m3 (of scale 1). A block holds block_tokens positions of one sequence, for every layer and
+// head:
 //   [layer][key or value][block][kv head][position][head_dim]
 #pragma once
 

@@ -28,7 +28,9 @@ namespace m2 {
 namespace HWY_NAMESPACE {
 
 constexpr int64_t kRunColumns = 512;
-constexpr int kPanelRows = 4;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
+constexpr int kPanelRows = 8;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
+constexpr int64_t kPanelStride = kRunColumns + 16;  // not a power of two: rows share no cache set
+constexpr int kStepRows = 4;  // of a panel, that with 3 tokens fill AVX2's registers
 
 // How a type of weights becomes fp32: widen() takes kParts vectors' weights at once.
 struct F8Weights {
@@ -74,9 +76,7 @@ struct F32Weights {
   static constexpr int kParts = 1;
   static float scale(const Matrix&, int64_t, int64_t) { return 1.0f; }
   static constexpr float kFactor = 1 / kInputScale;
-  static HWY_INLINE void widen(const Stored* p, V* out) {
-    out[0] = hn::LoadU(kF, p);
-  }
+  static HWY_INLINE void widen(const Stored* p, V* out) { out[0] = hn::LoadU(kF, p); }
 };
 
 // Columns [begin, end) of rows of one tile that have one scale.
@@ -171,51 +171,91 @@ void few_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const f
   }
 }
 
-// panel[r][i] = widened weights of a run of kPanelRows rows.
+// Columns of a row that a panel holds at once: up to a multiple of kRunColumns, in one or more
+// runs.
+struct Segment {
+  int64_t begin, end;
+  int num_runs = 0;
+  Run runs[kRunColumns / kScaleTile];
+};
+
 template <class W>
-HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Run& run, float* panel) {
+HWY_INLINE Segment segment_at(const Matrix& w, int64_t row, int64_t begin) {
+  Segment segment{.begin = begin, .end = begin};
+  do {
+    const Run run = run_at<W>(w, row, segment.end);
+    segment.runs[segment.num_runs++] = run;
+    segment.end = run.end;
+  } while (segment.end < w.columns && segment.end % kRunColumns != 0);
+  return segment;
+}
+
+// panel[r][i] = widened weights of a segment of kPanelRows rows.
+template <class W>
+HWY_INLINE void fill_panel(const Matrix& w, int64_t row, const Segment& segment, float* panel) {
   for (int r = 0; r < kPanelRows; ++r) {
     const auto* from = row_at<W>(w, row + r);
-    float* to = panel + r * kRunColumns - run.begin;
-    for (int64_t i = run.begin; i < run.end; i += W::kParts * kN) {
+    float* to = panel + r * kPanelStride - segment.begin;
+    for (int64_t i = segment.begin; i < segment.end; i += W::kParts * kN) {
       V weights[W::kParts];
       W::widen(from + i, weights);
-      for (int part = 0; part < W::kParts; ++part) hn::StoreU(weights[part], kF, to + i + part * kN);
+      for (int part = 0; part < W::kParts; ++part)
+        hn::StoreU(weights[part], kF, to + i + part * kN);
     }
   }
 }
 
-// One run for kTokens tokens; totals of the runs before are kept in `carried` [token, row, lane].
+// sums[t][r] = panel[r] · x[t] over one run; both start at the panel's first column.
 template <int kTokens>
-HWY_INLINE void panel_step(const float* panel, const Run& run, bool last, const float* const* x,
-                           float* carried, float* out, int64_t out_stride) {
-  V sums[kTokens][kPanelRows];
+HWY_INLINE void dot_run(const float* panel, int64_t begin, int64_t end, const float* const* x,
+                        V (&sums)[kTokens][kStepRows]) {
   for (auto& of_token : sums) {
     for (V& sum : of_token) sum = hn::Zero(kF);
   }
-  const int64_t columns = run.end - run.begin;
-  for (int64_t i = 0; i < columns; i += kN) {
+  for (int64_t i = begin; i < end; i += kN) {
     V in[kTokens];
-    for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + run.begin + i);
+    for (int t = 0; t < kTokens; ++t) in[t] = hn::LoadU(kF, x[t] + i);
     // One weight at a time: with the sums and the inputs, AVX2's sixteen registers are then full.
-    for (int r = 0; r < kPanelRows; ++r) {
-      const V weights = hn::LoadU(kF, panel + r * kRunColumns + i);
+    for (int r = 0; r < kStepRows; ++r) {
+      const V weights = hn::LoadU(kF, panel + r * kPanelStride + i);
       for (int t = 0; t < kTokens; ++t) sums[t][r] = hn::MulAdd(weights, in[t], sums[t][r]);
     }
   }
-  const V factor = hn::Set(kF, run.factor);
+}
+
+// kStepRows rows of a panel, its whole segment, for kTokens tokens; totals of the segments before
+// are kept in `carried` [token, kPanelRows, lane].
+template <int kTokens>
+HWY_INLINE void panel_step(const float* panel, const Segment& segment, bool last,
+                           const float* const* x, float* carried, float* out, int64_t out_stride) {
+  V totals[kTokens][kStepRows];
+  for (int t = 0; t < kTokens; ++t) {
+    const float* before = carried + t * kPanelRows * kN;
+    for (int r = 0; r < kStepRows; ++r) {
+      totals[t][r] = segment.begin == 0 ? hn::Zero(kF) : hn::LoadU(kF, before + r * kN);
+    }
+  }
+  const float* from[kTokens];
+  for (int t = 0; t < kTokens; ++t) from[t] = x[t] + segment.begin;
+  for (int i = 0; i < segment.num_runs; ++i) {
+    const Run& run = segment.runs[i];
+    V sums[kTokens][kStepRows];
+    dot_run<kTokens>(panel, run.begin - segment.begin, run.end - segment.begin, from, sums);
+    const V factor = hn::Set(kF, run.factor);
+    for (int t = 0; t < kTokens; ++t) {
+      for (int r = 0; r < kStepRows; ++r) {
+        totals[t][r] = hn::MulAdd(sums[t][r], factor, totals[t][r]);
+      }
+    }
+  }
   const hn::CappedTag<float, 4> four;
   for (int t = 0; t < kTokens; ++t) {
-    float* totals = carried + t * kPanelRows * kN;
-    for (int r = 0; r < kPanelRows; ++r) {
-      const V before = run.begin == 0 ? hn::Zero(kF) : hn::LoadU(kF, totals + r * kN);
-      sums[t][r] = hn::MulAdd(sums[t][r], factor, before);
-    }
     if (last) {
-      hn::StoreU(sum_lanes(sums[t][0], sums[t][1], sums[t][2], sums[t][3]), four,
+      hn::StoreU(sum_lanes(totals[t][0], totals[t][1], totals[t][2], totals[t][3]), four,
                  out + t * out_stride);
     } else {
-      for (int r = 0; r < kPanelRows; ++r) hn::StoreU(sums[t][r], kF, totals + r * kN);
+      float* after = carried + t * kPanelRows * kN;
+      for (int r = 0; r < kStepRows; ++r) hn::StoreU(totals[t][r], kF, after + r * kN);
     }
   }
 }
@@ -225,20 +265,24 @@ template <class W>
 void many_tokens(const Matrix& w, int64_t row, int64_t begin, int64_t end, const float* const* x,
                  int64_t tokens, float* panel, float* carried, float* out, int64_t out_stride) {
   for (int64_t column = begin; column < end;) {
-    const Run run = run_at<W>(w, row, column);
-    const bool last = run.end == w.columns;
-    fill_panel<W>(w, row, run, panel);
+    const Segment segment = segment_at<W>(w, row, column);
+    const bool last = segment.end == w.columns;
+    fill_panel<W>(w, row, segment, panel);
     int64_t t = 0;
     const auto step = [&](auto count) HWY_ATTR {
-      panel_step<count()>(panel, run, last, x + t, carried + t * kPanelRows * kN,
-                          out + t * out_stride, out_stride);
+      // The second half finds the inputs in the L1 cache.
+      for (int r = 0; r < kPanelRows; r += kStepRows) {
+        panel_step<count()>(panel + r * kPanelStride, segment, last, x + t,
+                            carried + (t * kPanelRows + r) * kN, out + t * out_stride + r,
+                            out_stride);
+      }
       t += count();
     };
     // Threes, and no single one at the end of several: it would wait for its own sums.
     while (tokens - t >= 5 || tokens - t == 3) step(std::integral_constant<int, 3>());
     while (tokens - t >= 2) step(std::integral_constant<int, 2>());
     if (tokens - t == 1) step(std::integral_constant<int, 1>());
-    column = run.end;
+    column = segment.end;
   }
 }
 
@@ -252,7 +296,7 @@ void many_tokens_all(const Matrix& w, int64_t row_begin, int64_t row_end, const 
   float* panel = scratch;
   for (int64_t segment = 0; segment < w.columns; segment += width) {
     const int64_t segment_end = HWY_MIN(w.columns, segment + width);
-    float* carried = scratch + kPanelRows * kRunColumns;
+    float* carried = scratch + kPanelRows * kPanelStride;
     for (int64_t row = row_begin; row < row_end;) {
       const int64_t tile_end = rows_of_tile(row, row_end);
       for (; row + kPanelRows <= tile_end; row += kPanelRows) {

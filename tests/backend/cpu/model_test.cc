@@ -56,20 +56,17 @@ TEST_P(AgainstReference, LogitsAgree) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AgainstReference,
-    ::testing::Values(Case{"NoLayer", WeightFormat::kFp8Block128, plain_kernels, 0},
-                      Case{"PlainFp8", WeightFormat::kFp8Block128, plain_kernels, 2},
-                      Case{"PlainBf16", WeightFormat::kBF16, plain_kernels, 2},
-                      Case{"FastFp8", WeightFormat::kFp8Block128, fast_kernels, 2},
-                      Case{"FastBf16", WeightFormat::kBF16, fast_kernels, 2},
-                      // A value next to a tie is rounded the other way now and then.
-                      Case{"PlainBf16Kv", WeightFormat::kFp8Block128, plain_kernels, 2,
-                           DType::kBF16, 3e-3},
-                      Case{"FastBf16Kv", WeightFormat::kFp8Block128, fast_kernels, 2, DType::kBF16,
-                           3e-3},
-                      Case{"PlainFp8Kv", WeightFormat::kFp8Block128, plain_kernels, 2,
-                           DType::kF8E4M3, 3e-2},
-                      Case{"FastFp8Kv", WeightFormat::kFp8Block128, fast_kernels, 2,
-                           DType::kF8E4M3, 3e-2}),
+    ::testing::Values(
+        Case{"NoLayer", WeightFormat::kFp8Block128, plain_kernels, 0},
+        Case{"PlainFp8", WeightFormat::kFp8Block128, plain_kernels, 2},
+        Case{"PlainBf16", WeightFormat::kBF16, plain_kernels, 2},
+        Case{"FastFp8", WeightFormat::kFp8Block128, fast_kernels, 2},
+        Case{"FastBf16", WeightFormat::kBF16, fast_kernels, 2},
+        // A value next to a tie is rounded the other way now and then.
+        Case{"PlainBf16Kv", WeightFormat::kFp8Block128, plain_kernels, 2, DType::kBF16, 3e-3},
+        Case{"FastBf16Kv", WeightFormat::kFp8Block128, fast_kernels, 2, DType::kBF16, 3e-3},
+        Case{"PlainFp8Kv", WeightFormat::kFp8Block128, plain_kernels, 2, DType::kF8E4M3, 3e-2},
+        Case{"FastFp8Kv", WeightFormat::kFp8Block128, fast_kernels, 2, DType::kF8E4M3, 3e-2}),
     [](const auto& info) { return info.param.name; });
 
 class Invariance : public ::testing::Test {
