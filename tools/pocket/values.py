@@ -1,5 +1,5 @@
 """Values that a user gives and a call must copy exactly."""
-from words import CITIES, DOMAINS, EXTENSIONS, FIRST, LANGUAGES, LAST, WEEKDAYS
+from words import CITIES, DOMAINS, EXTENSIONS, FIRST, LANGUAGES, LAST, LONG_CITIES, STATES, WEEKDAYS
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MIXED = LETTERS + LETTERS.upper() + "0123456789"
@@ -32,7 +32,15 @@ class Values:
         return first + " " + (r.choice(LAST) if r.random() < 0.5 else self.words.pseudo().capitalize())
 
     def city(self):
-        return self.rng.choice(CITIES) if self.rng.random() < 0.5 else self.words.pseudo().capitalize()
+        """One word mostly; some of two and more, some with their state or country behind a comma."""
+        r, x = self.rng, self.rng.random()
+        if x < 0.4:
+            city = r.choice(CITIES)
+        elif x < 0.6:
+            city = r.choice(LONG_CITIES)
+        else:
+            city = " ".join(self.words.pseudo().capitalize() for _ in range(1 if x < 0.87 else 2))
+        return f"{city}, {r.choice(STATES)}" if r.random() < 0.07 else city
 
     def email(self):
         r = self.rng
@@ -85,6 +93,7 @@ class Values:
             lambda: f"The {w.noun()} is {w.adjective()}", lambda: f"Please {w.verb()} the {w.noun()} today",
             lambda: f"We meet at {self.time()}", lambda: f"I will be late by {r.randint(2, 59)} minutes",
             lambda: f"{self.name()} needs the {w.noun()}", lambda: f"Do not forget the {w.adjective()} {w.noun()}",
+            lambda: f"{w.noun()}, {w.noun()} and {w.noun()}", lambda: f"{w.noun().capitalize()}, {w.noun()}, {w.noun()}",
             lambda: f"See you on {r.choice(WEEKDAYS)}", self.phrase))()
 
     def date(self):

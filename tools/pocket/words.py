@@ -71,6 +71,10 @@ CITIES = """Paris London Berlin Madrid Rome Vienna Oslo Dublin Lisbon Athens Pra
 Beijing Delhi Cairo Lima Quito Boston Chicago Denver Seattle Austin Dallas Toronto Sydney Perth
 Munich Hamburg Milan Naples Porto Lyon Geneva Zurich Helsinki Stockholm Copenhagen Amsterdam
 Brussels Istanbul Moscow Mumbai Seoul Osaka Bangkok Jakarta Nairobi Lagos""".split()
+LONG_CITIES = """San Francisco;New York;Los Angeles;San Diego;Las Vegas;New Orleans;St. Louis;Salt Lake City;Mexico City;
+Buenos Aires;Rio de Janeiro;Sao Paulo;Hong Kong;Kuala Lumpur;Cape Town;New Delhi;Tel Aviv;The Hague;Abu Dhabi;Santa Fe;
+Quebec City;Den Haag;Ho Chi Minh City;San Jose;El Paso;Fort Worth;Kansas City;Long Beach""".replace("\n", "").split(";")
+STATES = "CA NY TX WA MA IL FL OR France Germany Italy Spain Japan India Brazil Canada".split()
 LANGUAGES = "English French German Spanish Italian Dutch Polish Greek Turkish Russian Arabic Hindi Chinese Japanese Korean".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 DOMAINS = "example.com mail.net post.org acme.io corp.co test.dev".split()
