@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "backend/backend.h"
 #include "backend/cpu/host.h"
 #include "cli/commands.h"
 #include "cli/environment.h"
@@ -59,6 +60,8 @@ int run_collect_env(Arguments) {
   fmt::print("NVIDIA driver: {}\n", access("/proc/driver/nvidia/version", R_OK) == 0
                                         ? field_of("/proc/driver/nvidia/version", "NVRM", ':')
                                         : std::string("none"));
+  const auto backend = open_backend({});
+  fmt::print("device: {}\n", backend ? (*backend)->detail() : backend.error().message);
   const Environment environment = read_environment();
   fmt::print("API key in the environment: {}\n", environment.api_keys.empty() ? "no" : "yes");
   return kExitOk;

@@ -118,7 +118,7 @@ CudaOps::CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits&
       graphs_(graphs ? limits.max_sequences : 0) {}
 
 int64_t CudaOps::max_tiles() const {
-  return max_pairs() / cuda::kTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
+  return max_pairs() / cuda::kSmallTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
 }
 
 size_t CudaOps::kv_plane_elements() const {

@@ -121,14 +121,15 @@ void CudaOps::linear(LinearKind kind, const Matrix& m, const uint16_t* x, int32_
                      int32_t out_stride) {
   const int64_t pairs = int64_t{tokens} * config_.experts_per_token;
   const auto active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
+  const int32_t tile_tokens = cuda::tile_tokens_for(pairs, shard_.num_experts);
   cuda::launch_linear({.kind = kind,
                        .weights = {m.data, m.scales, static_cast<int32_t>(m.rows),
                                    static_cast<int32_t>(m.columns), m.dtype == DType::kF8E4M3},
                        .x = x,
                        .tokens = tokens,
                        .lists = lists_,
-                       .num_experts = shard_.num_experts,
-                       .max_tiles = static_cast<int32_t>(pairs / cuda::kTileTokens) + active,
+                       .tile_tokens = tile_tokens,
+                       .max_tiles = static_cast<int32_t>(pairs / tile_tokens) + active,
                        .max_active = active,
                        .out = out,
                        .out_stride = out_stride,
@@ -219,18 +220,21 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
                           Communicator&) {
   sums_pending_ = true;
   if (graphs_.skip(gate_up.data)) return;
-  cuda::launch_route({.choose = {.logits = router_,
-                                 .bias = gate_bias,
-                                 .real_tokens = step_.num_tokens,
-                                 .num_tokens = tokens_,
-                                 .num_experts = config_.num_experts,
-                                 .count = config_.experts_per_token,
-                                 .chosen = chosen_,
-                                 .weights = expert_weights_},
-                      .group = {.expert_begin = shard_.expert_begin,
-                                .num_experts = shard_.num_experts,
-                                .lists = lists_}},
-                     queue());
+  cuda::launch_route(
+      {.choose = {.logits = router_,
+                  .bias = gate_bias,
+                  .real_tokens = step_.num_tokens,
+                  .num_tokens = tokens_,
+                  .num_experts = config_.num_experts,
+                  .count = config_.experts_per_token,
+                  .chosen = chosen_,
+                  .weights = expert_weights_},
+       .group = {.expert_begin = shard_.expert_begin,
+                 .num_experts = shard_.num_experts,
+                 .tile_tokens = cuda::tile_tokens_for(int64_t{tokens_} * config_.experts_per_token,
+                                                      shard_.num_experts),
+                 .lists = lists_}},
+      queue());
   note("choice of experts");
   const auto columns = static_cast<int32_t>(shard_.expert_columns);
   linear(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);

@@ -31,11 +31,6 @@ struct Slot {
   }
 };
 
-// What belongs to one matrix: consecutive tokens, or the pairs of one expert.
-struct Work {
-  int32_t matrix, first, count;
-};
-
 __device__ inline void copy_async(uint4* to, const void* from) {
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
@@ -287,10 +282,13 @@ void launch_linear_stream(const LinearArgs& args, const Queue& queue) {
 
 void launch_linear(const LinearArgs& args, const Queue& queue) {
   if (args.weights.rows == 0 || args.tokens == 0) return;
-  const bool grouped = args.kind == LinearKind::kGateUp || args.kind == LinearKind::kDown;
-  args.tokens <= (grouped ? kStreamTokensGrouped : kStreamTokens)
-      ? launch_linear_stream(args, queue)
-      : launch_linear_tile(args, queue);
+  if (args.tokens > kStreamTokens) {
+    launch_linear_tile(args, queue);
+  } else if (linear_bulk_serves(args, queue)) {
+    launch_linear_bulk(args, queue);
+  } else {
+    launch_linear_stream(args, queue);
+  }
 }
 
 }  // namespace m2::cuda

@@ -1,5 +1,6 @@
-// The tile form: 128 rows of weights by 64 tokens a block, chunks of 64 columns through a ring of
-// shared memory. Each warp owns 16 rows and all tokens, so a weight is widened once a block.
+// The tile form: 128 rows of weights by 64 or 32 tokens a block, chunks of 64 columns through a
+// ring of shared memory. Each warp owns 16 rows and all tokens, so a weight is widened once a
+// block.
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
@@ -8,11 +9,11 @@ namespace {
 constexpr int32_t kRows = 128, kStages = 4, kThreads = 256;
 constexpr int32_t kXStride = 144;  // bytes a token: 64 bf16 and 16 bytes against bank conflicts
 
-template <bool kFp8>
+template <bool kFp8, int32_t kTokens>
 struct Stage {
   static constexpr int32_t kWeightStride = kFp8 ? 64 : 144;
   unsigned char weights[kRows * kWeightStride];
-  unsigned char x[kTileTokens * kXStride];
+  unsigned char x[kTokens * kXStride];
 };
 
 __device__ inline void copy_async(void* to, const void* from) {
@@ -25,28 +26,27 @@ __device__ void wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
-template <LinearKind kKind, bool kFp8>
+template <LinearKind kKind, bool kFp8, int32_t kTokens>
 __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
   extern __shared__ __align__(16) unsigned char memory[];
   wait_for_previous();
   start_next();
-  auto* stages = reinterpret_cast<Stage<kFp8>*>(memory);
-  int32_t matrix = 0, first = blockIdx.y * kTileTokens, count = min(kTileTokens, a.tokens - first);
+  auto* stages = reinterpret_cast<Stage<kFp8, kTokens>*>(memory);
+  int32_t matrix = 0, first = blockIdx.y * kTokens, count = min(kTokens, a.tokens - first);
   if constexpr (kGrouped) {
     if (static_cast<int32_t>(blockIdx.y) >= *a.lists.num_tiles) return;
     matrix = a.lists.tile_expert[blockIdx.y];
     first = a.lists.tile_first[blockIdx.y];
-    count = min(kTileTokens, a.lists.begin[matrix + 1] - first);
+    count = min(kTokens, a.lists.begin[matrix + 1] - first);
   }
   const int32_t rows = a.weights.rows, columns = a.weights.columns, num_chunks = columns / 64;
   const char* data =
       static_cast<const char*>(a.weights.data) + int64_t{matrix} * rows * columns * kBytes;
 
   // What this thread copies of every chunk: the same places of the weights and of x.
-  constexpr int32_t kWeightCopies = kRows * kVectors / kThreads,
-                    kXCopies = kTileTokens * 8 / kThreads;
+  constexpr int32_t kWeightCopies = kRows * kVectors / kThreads, kXCopies = kTokens * 8 / kThreads;
   const char* weight_from[kWeightCopies];
   const uint16_t* x_from[kXCopies];
 #pragma unroll
@@ -65,13 +65,13 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
   }
   const auto fetch = [&](int32_t chunk) {
     if (chunk < num_chunks) {
-      Stage<kFp8>& stage = stages[chunk % kStages];
+      Stage<kFp8, kTokens>& stage = stages[chunk % kStages];
 #pragma unroll
       for (int32_t i = 0; i < kWeightCopies; ++i) {
         const int32_t piece = i * kThreads + threadIdx.x;
-        copy_async(
-            stage.weights + piece / kVectors * Stage<kFp8>::kWeightStride + piece % kVectors * 16,
-            weight_from[i] + int64_t{chunk} * 64 * kBytes);
+        copy_async(stage.weights + piece / kVectors * Stage<kFp8, kTokens>::kWeightStride +
+                       piece % kVectors * 16,
+                   weight_from[i] + int64_t{chunk} * 64 * kBytes);
       }
 #pragma unroll
       for (int32_t i = 0; i < kXCopies; ++i) {
@@ -91,17 +91,18 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
     scales_high = scales + min(weight_row<kKind>(tile_row + 8, rows), rows - 1) / 64 * num_chunks;
   }
   for (int32_t i = 0; i < kStages - 1; ++i) fetch(i);
-  float sums[8][4] = {};
+  float sums[kTokens / 8][4] = {};
   for (int32_t chunk = 0; chunk < num_chunks; ++chunk) {
     wait<kStages - 2>();
     __syncthreads();
     fetch(chunk + kStages - 1);
-    const Stage<kFp8>& stage = stages[chunk % kStages];
+    const Stage<kFp8, kTokens>& stage = stages[chunk % kStages];
     uint32_t weights[4][4];  // of four steps of 16 columns
     const auto* low = reinterpret_cast<const uint4*>(
-        stage.weights + (warp * 16 + g) * Stage<kFp8>::kWeightStride + t * 16 * kBytes);
+        stage.weights + (warp * 16 + g) * Stage<kFp8, kTokens>::kWeightStride + t * 16 * kBytes);
     const auto* high = reinterpret_cast<const uint4*>(
-        stage.weights + (warp * 16 + g + 8) * Stage<kFp8>::kWeightStride + t * 16 * kBytes);
+        stage.weights + (warp * 16 + g + 8) * Stage<kFp8, kTokens>::kWeightStride +
+        t * 16 * kBytes);
     if constexpr (kFp8) {
       const uint4 a_low = *low, a_high = *high;
       const uint32_t four_low[] = {a_low.x, a_low.y, a_low.z, a_low.w};
@@ -126,7 +127,7 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
     const float scale_low = kFp8 ? __ldg(scales_low + chunk) : 1.0f;
     const float scale_high = kFp8 ? __ldg(scales_high + chunk) : 1.0f;
 #pragma unroll
-    for (int32_t n = 0; n < 8; ++n) {
+    for (int32_t n = 0; n < kTokens / 8; ++n) {
       const auto* x = reinterpret_cast<const uint4*>(stage.x + (n * 8 + g) * kXStride + t * 32);
       const uint4 b0 = x[0], b1 = x[1];
       float part[4] = {};
@@ -141,27 +142,36 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
     }
   }
 #pragma unroll
-  for (int32_t n = 0; n < 8; ++n) {
+  for (int32_t n = 0; n < kTokens / 8; ++n) {
     const int32_t token = n * 8 + 2 * t;
     if (token < count) put<kKind>(a, first + token, tile_row, sums[n][0], sums[n][2]);
     if (token + 1 < count) put<kKind>(a, first + token + 1, tile_row, sums[n][1], sums[n][3]);
   }
 }
 
-template <LinearKind kKind, bool kFp8>
+template <LinearKind kKind, bool kFp8, int32_t kTokens>
 void launch(const LinearArgs& a, const Queue& queue) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
-  constexpr size_t kSharedBytes = kStages * sizeof(Stage<kFp8>);
-  cudaFuncSetAttribute(tile_kernel<kKind, kFp8>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+  constexpr size_t kSharedBytes = kStages * sizeof(Stage<kFp8, kTokens>);
+  const auto kernel = tile_kernel<kKind, kFp8, kTokens>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(kSharedBytes));
   const dim3 grid(divide_up(a.weights.rows, kRows),
-                  kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens));
-  enqueue(tile_kernel<kKind, kFp8>, grid, kThreads, kSharedBytes, queue, a);
+                  kGrouped ? a.max_tiles : divide_up(a.tokens, kTokens));
+  enqueue(kernel, grid, kThreads, kSharedBytes, queue, a);
+}
+
+template <LinearKind kKind, bool kFp8>
+void launch_width(const LinearArgs& a, const Queue& queue) {
+  if constexpr (kKind == LinearKind::kGateUp || kKind == LinearKind::kDown) {
+    if (a.tile_tokens == kSmallTileTokens) return launch<kKind, kFp8, kSmallTileTokens>(a, queue);
+  }
+  launch<kKind, kFp8, kTileTokens>(a, queue);
 }
 
 template <LinearKind kKind>
 void launch_kind(const LinearArgs& a, const Queue& queue) {
-  a.weights.fp8 ? launch<kKind, true>(a, queue) : launch<kKind, false>(a, queue);
+  a.weights.fp8 ? launch_width<kKind, true>(a, queue) : launch_width<kKind, false>(a, queue);
 }
 
 }  // namespace

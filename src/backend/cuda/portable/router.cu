@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
       total += own;
     }
   }
-  const int32_t own_tiles = divide_up(total, kTileTokens);
+  const int32_t own_tiles = divide_up(total, a.tile_tokens);
   Counts all{};
   const Counts before = scan(uint64_t(total) | uint64_t(total > 0) << Counts::kActive |
                                  uint64_t(own_tiles) << Counts::kTiles,
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
     if (total > 0) a.lists.active[before.active()] = e;
     for (int32_t i = 0; i < own_tiles; ++i) {
       a.lists.tile_expert[before.tiles() + i] = e;
-      a.lists.tile_first[before.tiles() + i] = before.pairs() + i * kTileTokens;
+      a.lists.tile_first[before.tiles() + i] = before.pairs() + i * a.tile_tokens;
     }
   }
   if (e == 0) {

@@ -22,6 +22,7 @@ struct ChooseArgs {
 // Sorts the (token, expert) pairs of this rank's experts by expert, tokens in order within each.
 struct GroupArgs {
   int32_t expert_begin = 0, num_experts = 0;  // of this rank
+  int32_t tile_tokens = kTileTokens;
   ExpertLists lists;
 };
 
