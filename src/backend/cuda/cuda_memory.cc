@@ -190,10 +190,7 @@ Status CudaOps::allocate() {
   M2_TRY(cuda_status(
       cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
       "cudaDeviceGetAttribute"));
-  int major = 0;
-  M2_TRY(cuda_status(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_),
-                     "cudaDeviceGetAttribute"));
-  overlap_ = major >= 9;
+  overlap_ = cuda::code_overlaps();
   M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
   const size_t kv_bytes = 2 * config_.num_layers * kv_plane_elements() * sizeof(bf16_t);
   // A model without layers, as tests use, has no cache.

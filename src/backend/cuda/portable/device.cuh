@@ -33,6 +33,10 @@ struct Queue {
   bool overlap = false;
 };
 
+// Whether the device code that this device runs was made for `overlap`: PTX for 8.0 that a newer
+// device compiles for itself was not.
+bool code_overlaps();
+
 constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
 #ifdef __CUDACC__

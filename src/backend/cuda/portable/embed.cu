@@ -26,6 +26,12 @@ __global__ void embed_kernel(EmbedArgs a) {
 
 }  // namespace
 
+bool code_overlaps() {
+  cudaFuncAttributes attributes{};
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, embed_kernel);
+  return error == cudaSuccess && attributes.ptxVersion >= 90;
+}
+
 void launch_embed(const EmbedArgs& args, const Queue& queue) {
   enqueue(embed_kernel, args.num_tokens, 128, 0, queue, args);
 }
