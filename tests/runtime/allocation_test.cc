@@ -103,9 +103,10 @@ int64_t allocations_of(const Parallelism& parallelism) {
     return Status{};
   };
   const Capacity capacity = capacity_of(config, kLimits);
-  RankGroup group(std::move(*make_ranks(config, parallelism, kLimits, load, *backend)), capacity);
   StepPlan steps[2] = {StepPlan(capacity), StepPlan(capacity)};
   SamplePlan samples[2];
+  // After the plans: it ends first, and the last step may still be under way then.
+  RankGroup group(std::move(*make_ranks(config, parallelism, kLimits, load, *backend)), capacity);
   StepResult result;
   int64_t before = 0;
   // As the engine: step i is queued before step i - 1 is waited for.
