@@ -10,9 +10,8 @@ namespace {
 constexpr Alias kAliases[] = {{"q", "quick"}, {"u", "url"}};
 
 std::vector<Flag> shared_flags() {
-  constexpr std::string_view kGroup = "Flags";
   const auto used = [](std::string_view name, FlagKind kind, std::string_view help) {
-    return Flag{name, kind, FlagEffect::kUsed, kGroup, help};
+    return Flag{name, kind, FlagEffect::kUsed, "Flags", help};
   };
   return {
       used("url", FlagKind::kText, "the server, with or without /v1 (http://localhost:8000/v1)"),
