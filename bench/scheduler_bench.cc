@@ -4,10 +4,7 @@
 // engine: the whole loop, over an executor that answers at once and a sink that drops what it gets.
 #include <benchmark/benchmark.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <thread>
 #include <vector>
 
@@ -15,22 +12,12 @@
 #include "engine/engine.h"
 #include "engine/sampling.h"
 #include "engine/scheduler.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Not inlined: compilers would otherwise see free() meet new and warn.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/allocation_counter.h"
 
 namespace m2 {
 namespace {
+
+using test::allocations;
 
 constexpr int32_t kPromptTokens = 500;
 

@@ -29,8 +29,12 @@ toolkit() {
   if ! is_toolkit "$wheels/nvidia/cu13"; then
     echo "cuda: installing a CUDA 13 toolkit into build/cuda-toolkit" >&2
     mkdir -p build
-    python3 -m pip install --quiet --disable-pip-version-check --no-compile \
-      --target "$wheels" --upgrade "$packages" >build/cuda-toolkit.log 2>&1 || {
+    # pip comes from a venv: the system's python3 may have none.
+    {
+      python3 -m venv build/cuda-venv &&
+        build/cuda-venv/bin/pip install --quiet --disable-pip-version-check --no-compile \
+          --target "$wheels" --upgrade "$packages"
+    } >build/cuda-toolkit.log 2>&1 || {
       tail -n 5 build/cuda-toolkit.log >&2
       echo "cuda: no CUDA 13 toolkit is here and its wheels cannot be had" >&2
       exit 3
@@ -67,8 +71,11 @@ case $command in
     rm -rf build/cuda/results
     mkdir -p build/cuda/results
     program=build/cuda/bin/backend_cuda_test
-    GTEST_OUTPUT="json:$PWD/build/cuda/results/" "$program" "$@" || true
-    python3 scripts/count_tests.py build/cuda/results
+    # A program that dies leaves no counts: its own status is kept.
+    status=0
+    GTEST_OUTPUT="json:$PWD/build/cuda/results/" "$program" "$@" || status=$?
+    python3 scripts/count_tests.py build/cuda/results || status=1
+    exit $status
     ;;
   *)
     echo "cuda: no command $command" >&2

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/divide_up.h"
 #include "engine/commit.h"
 #include "engine/inbox.h"
 #include "engine/sampling.h"
@@ -16,10 +17,6 @@
 
 namespace m2 {
 namespace {
-
-int32_t blocks_for(int64_t tokens, int32_t block_tokens) {
-  return static_cast<int32_t>((tokens + block_tokens - 1) / block_tokens);
-}
 
 // What can never run is refused here, so that the scheduler need not know of it.
 Status check_fits(const Request& request, const Capacity& capacity) {
@@ -35,7 +32,7 @@ Status check_fits(const Request& request, const Capacity& capacity) {
   const int64_t tokens =
       std::min<int64_t>(prompt + request.stop.max_tokens, capacity.max_model_tokens);
   // The last token is never computed.
-  const int32_t blocks = blocks_for(tokens - 1, capacity.block_tokens);
+  const int64_t blocks = divide_up(tokens - 1, capacity.block_tokens);
   if (blocks > capacity.num_blocks) {
     return invalid("max_tokens",
                    "{} prompt tokens and {} for the reply need {} KV blocks of {} tokens, "

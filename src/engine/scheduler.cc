@@ -187,6 +187,8 @@ bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
     sequence.computed = 0;
     return false;
   }
+  // In before out, here as in preempt(): the client is known throughout, which costs no memory.
+  share_.add_running(sequence.request.client, 1);
   stop_waiting(sequence);
   sequence.state = SequenceState::kRunning;
   sequence.slot = free_slots_.back();
@@ -195,7 +197,6 @@ bool Scheduler::start(Step& step, Sequence& sequence, Budget& budget) {
   kv_.extend(sequence, sequence.computed + tokens);
   const auto by_rank = [](const Sequence* other) { return other->rank; };
   running_.insert(std::ranges::upper_bound(running_, sequence.rank, {}, by_rank), &sequence);
-  share_.add_running(sequence.request.client, 1);
   note_start(sequence);
   spend(budget, sequence, tokens);
   add_row(step, sequence, tokens);

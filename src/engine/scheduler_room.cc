@@ -65,10 +65,10 @@ void Scheduler::leave(size_t place) {
 // The sequence has no row in the step being planned: callers see to that by the order of things.
 void Scheduler::preempt(size_t place) {
   Sequence& sequence = *running_[place];
+  wait(sequence);
   leave(place);
   sequence.computed = 0;
   sequence.history_sent = 0;
-  wait(sequence);
   preempted_ = true;
   ++counters_.preemptions;
 }

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "backend/backend.h"
+#include "base/divide_up.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "runtime/runtime.h"
@@ -69,10 +70,6 @@ size_t default_kv_bytes(size_t left, const MemoryPlan& plan) {
                   std::max(kDefaultKvBytes / ranks, kDefaultKvTokens * plan.kv_bytes_a_token));
 }
 
-int64_t blocks_for(int64_t tokens, int32_t block_tokens) {
-  return (tokens + block_tokens - 1) / block_tokens;
-}
-
 // Sets num_blocks and, where it was left open, max_model_tokens.
 Status plan_blocks(const RuntimeOptions& options, size_t left, MemoryPlan& plan) {
   OpsLimits& limits = plan.limits;
@@ -81,7 +78,7 @@ Status plan_blocks(const RuntimeOptions& options, size_t left, MemoryPlan& plan)
                                                    : default_kv_bytes(left, plan);
   int64_t blocks = options.num_blocks > 0 ? options.num_blocks : wanted / block_bytes;
   // More than every sequence at its longest is never used.
-  const int64_t a_sequence = blocks_for(limits.max_model_tokens, limits.block_tokens);
+  const int64_t a_sequence = divide_up(limits.max_model_tokens, limits.block_tokens);
   if (options.num_blocks == 0) blocks = std::min(blocks, a_sequence * limits.max_sequences);
   if (blocks < 1 || blocks > INT32_MAX) {
     return invalid("kv-cache-memory-bytes",

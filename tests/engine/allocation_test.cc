@@ -2,28 +2,15 @@
 // steps of every kind of row. A program of its own, since it replaces operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "engine/engine.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Not inlined: compilers would otherwise see free() meet new and warn.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/allocation_counter.h"
 
 namespace m2 {
 namespace {
+
+using test::allocations;
 
 constexpr int32_t kSequences = 64;
 constexpr int32_t kWarmSteps = 200, kCountedSteps = 1000;

@@ -3,30 +3,16 @@
 // own, since it replaces operator new.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "backend/backend.h"
 #include "loader/dummy.h"
 #include "runtime/make_ranks.h"
 #include "runtime/rank_group.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Not inlined: compilers would otherwise see free() meet new and warn.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/allocation_counter.h"
 
 namespace m2 {
 namespace {
+
+using test::allocations;
 
 constexpr int32_t kSequences = 8, kPromptTokens = 20, kBlocks = 8;  // blocks of a sequence
 constexpr int32_t kWarmSteps = 30, kCountedSteps = 70;

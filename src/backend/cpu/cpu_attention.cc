@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backend/cpu/cpu_ops.h"
+#include "base/divide_up.h"
 #include "parallel/communicator.h"
 
 namespace m2 {
@@ -23,7 +24,7 @@ void CpuOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
 
 // The norm spans the heads of all ranks, so its sums of squares cross them: one fp32 pair a token.
 void CpuOps::sum_squares(Communicator& communicator) {
-  pool_.for_each((tokens_ + kTokensAnItem - 1) / kTokensAnItem, [&](int64_t item, int32_t) {
+  pool_.for_each(divide_up(tokens_, kTokensAnItem), [&](int64_t item, int32_t) {
     const int64_t end = std::min(tokens_, (item + 1) * kTokensAnItem);
     for (int64_t t = item * kTokensAnItem; t < end; ++t) {
       const float* q = qkv_ + t * qkv_width();
@@ -40,7 +41,7 @@ void CpuOps::norm_rotate_store(int32_t layer, const float* q_norm, const float* 
   // the local width times the ranks in both cases.
   const float q_count = static_cast<float>(q_width() * shard_.size);
   const float k_count = static_cast<float>(kv_width() * shard_.size);
-  pool_.for_each((tokens_ + kTokensAnItem - 1) / kTokensAnItem, [&](int64_t item, int32_t) {
+  pool_.for_each(divide_up(tokens_, kTokensAnItem), [&](int64_t item, int32_t) {
     const int64_t end = std::min(tokens_, (item + 1) * kTokensAnItem);
     for (int64_t t = item * kTokensAnItem; t < end; ++t) {
       float* q = qkv_ + t * qkv_width();

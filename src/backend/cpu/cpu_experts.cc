@@ -3,14 +3,10 @@
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/router.h"
+#include "base/divide_up.h"
 #include "parallel/communicator.h"
 
 namespace m2 {
-namespace {
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-}  // namespace
 
 void CpuOps::norm_route(const float* norm, const float* gate) {
   norm_rows(norm, normed_);

@@ -7,11 +7,11 @@
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/router.h"
+#include "base/carver.h"
+#include "base/divide_up.h"
 
 namespace m2 {
 namespace {
-
-constexpr size_t kAlignment = 64;
 
 KvShape kv_shape(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
   return {.num_layers = config.num_layers,
@@ -32,25 +32,9 @@ bool suits_fast_kernels(const ModelConfig& config, const Shard& shard) {
 
 }  // namespace
 
-// Hands out consecutive arrays of one block; with no base it only counts.
-class CpuOps::Carver {
- public:
-  explicit Carver(std::byte* base) : base_(base) {}
-
-  template <typename T>
-  void take(T*& pointer, int64_t count) {
-    pointer = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
-    bytes_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  size_t bytes() const { return bytes_; }
-
- private:
-  std::byte* base_;
-  size_t bytes_ = 0;
-};
-
 size_t CpuOps::carve(std::byte* base) {
-  Carver memory(base);
+  constexpr size_t kAlignment = 64;  // a line of the caches
+  Carver memory(base, kAlignment);
   const int64_t tokens = limits_.max_step_tokens, hidden = config_.hidden_size;
   memory.take(token_row_, tokens);
   memory.take(position_, tokens);
@@ -176,7 +160,7 @@ Status CpuOps::adopt(Weights& weights) {
 void CpuOps::pack(const Matrix& matrix) {
   constexpr int64_t kRowsAnItem = 256;
   const int64_t rows = matrix.count * matrix.rows;
-  pool_.for_each((rows + kRowsAnItem - 1) / kRowsAnItem, [&](int64_t item, int32_t) {
+  pool_.for_each(divide_up(rows, kRowsAnItem), [&](int64_t item, int32_t) {
     const int64_t end = std::min(rows, (item + 1) * kRowsAnItem);
     for (int64_t row = item * kRowsAnItem; row < end; ++row) {
       // The loader's memory, which adopt() was given to write to.
@@ -191,11 +175,12 @@ void CpuOps::pack(const Matrix& matrix) {
 void CpuOps::touch(std::span<std::byte> memory) {
   constexpr size_t kPiece = size_t{4} << 20;
   constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE
-  pool_.for_each((memory.size() + kPiece - 1) / kPiece, [&](int64_t item, int32_t) {
-    std::byte* begin = memory.data() + item * kPiece;
-    const size_t bytes = std::min(kPiece, memory.size() - item * kPiece);
-    if (::madvise(begin, bytes, kPopulateWrite) != 0) std::memset(begin, 0, bytes);
-  });
+  pool_.for_each(divide_up(static_cast<int64_t>(memory.size()), kPiece),
+                 [&](int64_t item, int32_t) {
+                   std::byte* begin = memory.data() + item * kPiece;
+                   const size_t bytes = std::min(kPiece, memory.size() - item * kPiece);
+                   if (::madvise(begin, bytes, kPopulateWrite) != 0) std::memset(begin, 0, bytes);
+                 });
 }
 
 }  // namespace m2

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/router.h"
 #include "base/check.h"
+#include "base/divide_up.h"
 #include "parallel/communicator.h"
 
 namespace m2 {
@@ -13,8 +14,6 @@ namespace {
 
 // A loop of fewer multiply-adds than this runs on the caller: a hand-over costs as much.
 constexpr int64_t kSerialWork = 32768;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The consecutive rows of a matrix of activations, as the kernels take them.
 struct RowPointers {

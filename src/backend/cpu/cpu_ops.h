@@ -73,7 +73,6 @@ class CpuOps : public Ops {
     float* keys = nullptr;    // [kChunkTokens, head_dim] a chunk in fp32, if the cache is not
     float* values = nullptr;  // likewise
   };
-  class Carver;
 
   CpuOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
          const Kernels& kernels, int32_t threads);

@@ -31,6 +31,7 @@ constexpr int64_t kRunColumns = 512;
 constexpr int kPanelRows = 8;  // with kRunColumns columns, and 3 tokens' inputs, fits the L1 cache
 constexpr int64_t kPanelStride = kRunColumns + 16;  // not a power of two: rows share no cache set
 constexpr int kStepRows = 4;  // of a panel, that with 3 tokens fill AVX2's registers
+static_assert(kPanelRows * kPanelStride <= kPanelFloats && kPanelRows % kStepRows == 0);
 
 // How a type of weights becomes fp32: widen() takes kParts vectors' weights at once.
 struct F8Weights {

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "backend/cpu/host.h"
+
 namespace m2 {
 namespace {
 
@@ -31,8 +33,7 @@ bool spin_until(const Done& done) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(int32_t threads)
-    : spin_(threads <= static_cast<int32_t>(std::thread::hardware_concurrency())) {
+WorkerPool::WorkerPool(int32_t threads) : spin_(threads <= usable_cores()) {
   for (int32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 

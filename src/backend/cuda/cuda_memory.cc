@@ -7,6 +7,7 @@
 
 #include "backend/cuda/cuda_ops.h"
 #include "backend/cuda/portable/router.cuh"
+#include "base/carver.h"
 
 namespace m2 {
 namespace {
@@ -47,23 +48,6 @@ void for_each_tensor(const ModelConfig& config, const Shard& shard, Weights& w, 
 }
 
 }  // namespace
-
-// Hands out consecutive arrays of one block; with no base it only counts.
-class CudaOps::Carver {
- public:
-  explicit Carver(std::byte* base) : base_(base) {}
-
-  template <typename T>
-  void take(T*& pointer, int64_t count) {
-    pointer = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + bytes_);
-    bytes_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  size_t bytes() const { return bytes_; }
-
- private:
-  std::byte* base_;
-  size_t bytes_ = 0;
-};
 
 Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
   if (shard.size != 1) {
@@ -128,7 +112,7 @@ size_t CudaOps::kv_plane_elements() const {
 }
 
 size_t CudaOps::carve(std::byte* base) {
-  Carver memory(base);
+  Carver memory(base, kAlignment);
   const int64_t tokens = max_tokens(), hidden = config_.hidden_size;
   const int64_t shares =
       int64_t{StepGraphs::padded(limits_.max_sequences)} * shard_.num_heads * cuda::kMaxShares;

@@ -52,8 +52,6 @@ class CudaOps final : public Ops {
   Status read_logits(std::span<float> logits) override;
 
  private:
-  class Carver;
-
   CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits, int32_t device,
           bool graphs);
   Status allocate();
