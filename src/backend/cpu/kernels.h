@@ -67,12 +67,15 @@ struct Kernels {
   double (*exponentials)(const float* x, float largest, int64_t n, float* out);
 };
 
-// Floats of a panel of widened weights.
-inline constexpr int64_t kPanelFloats = 4224;
-// Floats of scratch that a matmul over `columns` wants: a panel or a row of weights, and sums in up
-// to 16 lanes for every row and token of a block.
+// Floats of a block of scaled inputs: four whole rows, or a segment of kTokenBlock rows.
+constexpr int64_t scaled_inputs(int64_t columns) {
+  constexpr int64_t kSegments = int64_t{kTokenBlock} * (1024 + 16);
+  return 4 * (columns + 16) > kSegments ? 4 * (columns + 16) : kSegments;
+}
+// Floats of scratch that a matmul over `columns` wants: results, scaled inputs, and sums in up to
+// 16 lanes, of every row and token of a block.
 constexpr int64_t matmul_scratch(int64_t columns) {
-  return (columns > kPanelFloats ? columns : kPanelFloats) + int64_t{16} * kRowBlock * kTokenBlock;
+  return scaled_inputs(columns) + int64_t{17} * kRowBlock * kTokenBlock;
 }
 // Rows to give one item of work, so that `threads` share `rows` evenly: whole groups of 8.
 int64_t rows_an_item(int64_t rows, int32_t threads);

@@ -63,9 +63,7 @@ void widen(DType type, const void* from, int64_t n, float* out) {
   if (type == DType::kBF16) {
     const auto* in = static_cast<const uint16_t*>(from);
     for (int64_t i = 0; i < n; i += kN) {
-      V value;
-      Bf16Weights::widen(in + i, &value);
-      hn::StoreU(value, kF, out + i);
+      hn::StoreU(Bf16Weights::widen<0>(Bf16Weights::read(in + i)), kF, out + i);
     }
     return;
   }
