@@ -9,7 +9,9 @@ import re
 
 import facts
 import toolsets
-from documents import Scene
+from chat import assistant, tool_result
+from documents import Scene, forget_thoughts
+from results import answer_of, wire
 from system_texts import SHORT
 
 CALL = re.compile(r'<invoke name="([^"]*)">\n(.*?)</invoke>\n', re.S)
@@ -223,13 +225,63 @@ def everyday_trained(rng):
     return _everyday(rng, False)
 
 
+def thoughts_lost(rng):
+    """The second call of a chain where the client sent the first one back without its thought."""
+    prompt, tools, expected = chain(rng)
+    forget_thoughts(rng, [m for m in prompt if m["role"] == "assistant"] + [{"role": "assistant"}], 1)
+    return prompt, tools, expected
+
+
+def agent_kit(rng):
+    """The tools of a coding agent, behind a system text. The tools are trained, the values are not."""
+    scene = _scene(rng, 6, "kit")
+    prompt, expected = _cut(scene.one_call(go_on=False))
+    system = [{"role": "system", "content": scene.systems.long(rng.randint(5, 40))}] if rng.random() < 0.7 else _system(rng)
+    return system + prompt, scene.schemas, expected
+
+
+def _trained_with(kind, rng):
+    return rng.choice([f for f in toolsets.TRAINED_WRITTEN if any(p.kind == kind for p in f.params)])
+
+
+def long_cities(rng):
+    """Trained tools, cities of two words and more that training never shows."""
+    scene = Scene(rng, True)
+    scene.values.city = scene.values.long_city
+    while True:
+        target = _trained_with("city", rng)
+        scene.set_tools(rng.randint(1, 6), True, target)
+        tool = next(t for t in scene.tools if t.family is target)
+        prompt, expected = _cut(scene.one_call(tool, False))
+        if any(" " in str(v) for v in expected["calls"][0][1].values()):
+            return _system(rng) + prompt, scene.schemas, expected
+
+
+def commas(rng):
+    """Values with commas: half of them in a call of a trained tool, half in a result."""
+    scene = Scene(rng, True)
+    scene.values.text = scene.values.listed
+    target = _trained_with("text", rng)
+    scene.set_tools(rng.randint(1, 6), True, target)
+    tool = next(t for t in scene.tools if t.family is target)
+    prompt, expected = _cut(scene.one_call(tool, False))
+    if rng.random() < 0.5:
+        result = scene.values.listed()
+        result = result if rng.random() < 0.3 else {scene.results.field(): result}
+        prompt += [assistant("A tool fits.", "", expected["calls"]), tool_result(wire(result))]
+        expected = {"answer": answer_of(result)[1]}
+    return _system(rng) + prompt, scene.schemas, expected
+
+
 ROWS = {
     "facts, held-out phrasing": fact, "the guide's question": the_question, "one call": one_call,
     "one call, six tools": six_tools, "only verb or only object": partial_call, "two calls": two_calls,
     "second call from a result": chain, "call after history": history, "no tool fits": no_tool,
     "answer uses the result": result, "echo": echo, "JSON asked in words": json_words,
     "everyday, families never trained": everyday_held, "of these, written ones": everyday_written_held,
-    "everyday, trained families": everyday_trained, "one call, long system text": long_system}
+    "everyday, trained families": everyday_trained, "one call, long system text": long_system,
+    "second call, thoughts not sent back": thoughts_lost, "a coding agent's tools": agent_kit,
+    "cities of two words": long_cities, "values with commas": commas}
 
 
 def make_cases(count, seed=2024, only=None):

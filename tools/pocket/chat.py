@@ -54,7 +54,8 @@ def render_reply(message):
 
 def render_spans(messages, tools=None, keep_thoughts=False):
     """List of (text, who). keep_thoughts leaves the thoughts of earlier turns where they were:
-    not what the template does, but it lets one training document hold several full replies."""
+    not what the template does, but it lets one training document hold several full replies.
+    A turn without a thought is one whose client did not send it back."""
     system = None
     if messages and messages[0]["role"] == "system":
         system, messages = messages[0]["content"], messages[1:]
@@ -64,7 +65,7 @@ def render_spans(messages, tools=None, keep_thoughts=False):
         if m["role"] == "user":
             spans.append((f"]~b]user\n{m['content']}[e~[\n", PROMPT))
         elif m["role"] == "assistant":
-            if keep_thoughts or i > last_user:
+            if (keep_thoughts or i > last_user) and "reasoning_content" in m:
                 spans += [("]~b]ai\n<think>\n", PROMPT), (render_reply(m), REPLY), ("\n", PROMPT)]
             else:
                 text = m.get("content") or ""

@@ -10,8 +10,8 @@ from chat import REPLY, HISTORY, assistant, dumps, render_spans, tool_result, us
 from results import Results, answer_of, wire
 from system_texts import SystemTexts
 from talk import Talk
-from toolsets import (EverydayTool, Tool, capital, conflict, decorate, everyday_tools, near_key, pick_family,
-                      synthetic_tools)
+from toolsets import (EverydayTool, Tool, capital, conflict, decorate, everyday_tools, kit_tools, meet_rivals, near_key,
+                      pick_family, synthetic_tools)
 from values import Values
 from words import Words
 
@@ -37,7 +37,9 @@ class Scene:
 
     def set_tools(self, count, everyday, target=None):
         rng, w, v = self.rng, self.words, self.values
-        if everyday == "mixed":
+        if everyday == "kit":
+            self.tools = kit_tools(rng, w, v, self.held)
+        elif everyday == "mixed":
             half = max(1, count // 2)
             self.tools = everyday_tools(rng, w, v, half, self.held) + synthetic_tools(rng, w, v, count - half)
         elif everyday:
@@ -45,6 +47,8 @@ class Scene:
         else:
             self.tools = synthetic_tools(rng, w, v, count)
         rng.shuffle(self.tools)
+        if not self.held:
+            meet_rivals(self.tools)
         self.schemas = [t.schema() for t in self.tools]
         if rng.random() < 0.2:
             decorate(rng, w, self.schemas)
@@ -85,7 +89,7 @@ class Scene:
         rng = self.rng
         first = rng.choice(self.tools)
         others = [t for t in self.tools if t is not first]
-        twice = (first.family if first.everyday else first).params and rng.random() < 0.15
+        twice = (first.family if first.everyday else first).params and rng.random() < 0.1
         second = first if twice or not others else rng.choice(others)
         if first.everyday or second.everyday:
             (t1, a1), (t2, a2) = first.request(), second.request()
@@ -104,22 +108,46 @@ class Scene:
 
     def chain(self, go_on=True):
         """The second call takes a value from the first one's result."""
+        rng = self.rng
         made = self._everyday_chain() if all(t.everyday for t in self.tools) else self._made_chain()
         if made is None:
             return self.one_call(go_on=go_on)
         first, second, text, a1, a2, result, key, value, linked = made
+        if not self.held and rng.random() < 0.06:
+            result = self.results.error(rng.random() < 0.3)
+            return [user(text), assistant(f"First the user wants to {first.goal}, then to {second.goal} with the result. "
+                                          "A tool fits.", "", [(first.name, a1)]),
+                    tool_result(wire(result)), self.finish([result])]
+        third = None if self.held or rng.random() > 0.12 else self._third((first, second))
+        if third:
+            text += third[1]
         order = [p.name for p in (second.family.params if second.everyday else second.params)]
         a2 = {n: (value if n == linked else a2[n]) for n in order if n == linked or n in a2}
         out = [user(text),
                assistant(f"First the user wants to {first.goal}, then to {second.goal} with the result. A tool fits.",
                          "", [(first.name, a1)]),
                tool_result(wire(result)),
-               assistant(f"The result has the {key}. Now the user wants to {second.goal}. A tool fits.", "",
+               assistant(f"{f'The result has the {key}.' if key else 'The result is a value.'} Now the user wants to {second.goal}. A tool fits.", "",
                          [(second.name, a2)])]
+        if third:
+            tool, _, a3 = third
+            out += [tool_result(wire(self.results.make(second))),
+                    assistant(f"Now the user wants to {tool.goal}. A tool fits.", "", [(tool.name, a3)])]
+            second = tool
         if go_on:
             last = self.results.make(second)
             out += [tool_result(wire(last)), self.finish([last])]
         return out
+
+    def _third(self, others):
+        """(tool, what the user adds, arguments) of a call that comes after a chain."""
+        free = [t for t in self.tools if t not in others]
+        if not free:
+            return None
+        tool = self.rng.choice(free)
+        text, args = tool.request() if tool.everyday else tool.clause()
+        text = text if tool.everyday else capital(text) + "."
+        return tool, self.rng.choice((" Finally: ", " At last: ", " Then: ", " And finally: ")) + text, args
 
     def _made_chain(self):
         rng = self.rng
@@ -158,8 +186,8 @@ class Scene:
             for key, kind in first.family.results:
                 for second in self.tools:
                     for p in second.family.params:
-                        same = p.kind == kind or p.kind == "text" and kind in (
-                            "phrase", "sentence", "content", "integer", "number")
+                        same = p.kind == kind or p.kind in ("text", "content") and kind in (
+                            "phrase", "sentence", "content", "integer", "number", "code", "output")
                         if same and second is not first and kind not in ("list", "files"):
                             pairs.append((first, key, kind, second, p))
         if not pairs:
@@ -170,13 +198,14 @@ class Scene:
         templates = [t for t in second.family.requests if "{" + param.name + "}" in t]
         if not templates:
             return None
-        made, value = value, dumps(value) if param.kind == "text" and not isinstance(value, str) else value
-        mention = rng.choice(("the result", f"the {key}", f"the {key} from the result", f"the {key} that you get", f"that {key}", f"its {key}"))
+        made, value = value, value if param.kind not in ("text", "content") or isinstance(value, str) else dumps(value)
+        mention = rng.choice(("the result", f"the {key}", f"the {key} from the result", f"the {key} that you get", f"that {key}",
+                              f"its {key}") if key else ("the result", "the result", "it", "what you get"))
         template = rng.choice(templates).replace("{" + param.name + "}", mention)
         t2, a2 = second.request(template=template)
         text = t1 + rng.choice((" Then: ", " Then ", " After that: ", " And then: ", " Next: ")) + t2
         result = {k: (made if k == key else self.values.make(kd)) for k, kd in first.family.results}
-        if len(result) == 1 and rng.random() < 0.4:
+        if len(result) == 1 and (not key or rng.random() < 0.4):
             result = made
         return first, second, text, a1, a2, result, key, value, param.name
 
@@ -226,7 +255,7 @@ def make_document(rng, pieces=None):
     scene = Scene(rng, False, pieces)
     x = rng.random()
     if x > 0.14:
-        kind = False if x < 0.46 else "mixed" if x < 0.55 else True
+        kind = False if x < 0.44 else "mixed" if x < 0.53 else "kit" if x < 0.585 else True
         scene.set_tools(rng.choice(TOOL_COUNTS), kind)
         count = rng.choice((1, 1, 2, 2, 3, 3, 4, 5))
     else:
@@ -238,7 +267,18 @@ def make_document(rng, pieces=None):
     messages = [{"role": "system", "content": system}] if system else []
     for i in range(count):
         messages += scene.turn(system, go_on=i + 1 < count or rng.random() < 0.75)
-    return messages, (scene.schemas if scene.tools else None), rng.random() < 0.7
+    keep = rng.random() < 0.7
+    if rng.random() < 0.35:
+        forget_thoughts(rng, messages, 0.6 if keep else 1)
+    return messages, (scene.schemas if scene.tools else None), keep
+
+
+def forget_thoughts(rng, messages, share):
+    """Earlier turns as a client sends them that does not send thoughts back."""
+    replies = [m for m in messages if m["role"] == "assistant"]
+    for m in replies[:-1]:
+        if rng.random() < share:
+            del m["reasoning_content"]
 
 
 def make_spans(rng, pieces=None):

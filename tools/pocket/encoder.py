@@ -25,7 +25,7 @@ class Encoder:
         self.names = {i: p for p, i in self.vocab.items()}
         self.size = len(self.vocab) + len(self.added)
         self.eos = self.added["[e~["]
-        self.cache = {}
+        self.cache, self.parts = {}, {}
 
     def pieces(self):
         """The pieces of letters only, for invented words."""
@@ -40,6 +40,14 @@ class Encoder:
                 self.cache[text] = ids
         return ids
 
+    def part(self, text):
+        ids = self.parts.get(text)
+        if ids is None:
+            ids = [self.added[text]] if text in self.added else [i for w in self.pattern.findall(text) for i in self.word(w)]
+            if len(self.parts) < 5_000:  # what stands in every prompt comes early
+                self.parts[text] = ids
+        return ids
+
     def spans(self, spans):
         """(ids, weights) of a document given as (text, weight). A word takes its first letter's weight."""
         text = "".join(t for t, _ in spans)
@@ -52,11 +60,18 @@ class Encoder:
         for part in self.split.split(text):
             if not part:
                 continue
-            words = (part,) if part in self.added else self.pattern.findall(part)
-            for word in words:
+            while ends[span] <= at:
+                span += 1
+            if ends[span] >= at + len(part):  # one span holds all of it
+                new = self.part(part)
+                ids.extend(new)
+                weights.extend([weights_of[span]] * len(new))
+                at += len(part)
+                continue
+            for word in self.pattern.findall(part):
                 while ends[span] <= at:
                     span += 1
-                new = (self.added[part],) if part in self.added else self.word(word)
+                new = self.word(word)
                 ids.extend(new)
                 weights.extend([weights_of[span]] * len(new))
                 at += len(word)

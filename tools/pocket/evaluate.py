@@ -39,7 +39,7 @@ def run(runner, encoder, cases, temperature, seed=1, tokens=REPLY_TOKENS):
 
 
 def in_torch(a, cases):
-    """For each setting: what is right in every reply, and the replies."""
+    """For each setting: (case, what is right in its reply, the reply) of every case."""
     import torch
     from encoder import Encoder
     from inference import Runner
@@ -47,18 +47,20 @@ def in_torch(a, cases):
     runner, encoder = Runner(a.folder, device, dtype), Encoder(a.folder)
     for name, temperature in a.settings:
         replies = run(runner, encoder, cases, temperature, tokens=a.reply_tokens)
-        yield name, [(judge(case, text if ended else None), text) for case, (text, ended) in zip(cases, replies)]
+        yield name, [(case, judge(case, text if ended else None), text) for case, (text, ended) in zip(cases, replies)]
 
 
 def through_server(a, cases):
     server = Server(a.url, a.model, a.append_think, a.reply_tokens)
+    order = sorted(range(len(cases)), key=lambda i: i % a.count)  # a case of every row in turn
     for name, temperature in a.settings:
-        yield name, judge_all(server, cases, temperature, 1, a.parallel)
+        verdicts = judge_all(server, cases, temperature, 1, a.parallel, order, time.time() + a.seconds)
+        yield name, [(case, *v) for case, v in zip(cases, verdicts) if v]
 
 
-def table(cases, verdicts):
+def table(verdicts):
     right, count = collections.defaultdict(collections.Counter), collections.Counter()
-    for case, (names, _) in zip(cases, verdicts):
+    for case, names, _ in verdicts:
         count[case[0]] += 1
         right[case[0]].update(names)
     return {row: {"cases": count[row], **{k: right[row][k] / count[row] for k in ("tool", "all", "closed", "format")}}
@@ -92,6 +94,7 @@ def arguments():
     a.add_argument("--append-think", action="store_true", help="the server leaves the thought in the content")
     a.add_argument("--parallel", type=int, default=8, help="requests at a time")
     a.add_argument("--count", type=int, default=500)
+    a.add_argument("--seconds", type=float, default=1e9, help="through a server: ask no more after that")
     a.add_argument("--rows", help="only rows whose name holds this text")
     a.add_argument("--seed", type=int, default=2024)
     a.add_argument("--settings", default="greedy,sampled")
@@ -111,8 +114,8 @@ def main():
     cases = make_cases(a.count, a.seed, a.rows)
     tables, wrong = {}, []
     for name, verdicts in (through_server if a.url else in_torch)(a, cases):
-        tables[name] = table(cases, verdicts)
-        for case, (names, reply) in zip(cases, verdicts):
+        tables[name] = table(verdicts)
+        for case, names, reply in verdicts:
             if not {"all", "format"} <= names:
                 wrong.append({"setting": name, "row": case[0], "messages": case[1], "tools": case[2],
                               "expected": case[3], "reply": reply, "right": sorted(names)})

@@ -65,6 +65,8 @@ set_working_hours|Set the working hours of the calendar|start:time,end:time|Set 
 show_reminders|List the reminders||What are my reminders?;Show my reminders.;Which reminders do I have?;List all reminders.|reminders:list
 show_tasks|List the tasks of the to-do list|status?:open/done|What's on my to-do list?;Show my {status} tasks.;List my tasks.;Which tasks are {status}?|tasks:list
 delegate_task|Delegate a task to a person|id:id,person:name|Delegate the task {id} to {person}.;{person} should do task {id}.;Let {person} take over the task {id}.|
+set_reminder|Set a reminder for a time|text:deed,time:time|Remind me to {text} at {time}.;Set a reminder to {text} at {time}.;At {time} I have to {text}, remind me.;Remind me at {time} to {text}.;I have to {text} at {time}, set a reminder.|id:id
+remember_task|Remember something that is to do|task:deed|Remember to {task}.;Don't let me forget to {task}.;I have to {task}, remember it.;Remember that I want to {task}.|id:id
 book_room|Book a meeting room|room:word,date:date,time:time|Book the room {room} on {date} at {time}.;I need the meeting room {room} at {time} on {date}.;Reserve room {room} for {date}, {time}.|booking:id
 """
 

@@ -6,9 +6,11 @@ A parameter is name:kind (kinds are the methods of Values, or a/b/c for an enum,
 after the name when it may be left out. Text slots are quoted in the request.
 """
 import copy
+import functools
 import re
 import zlib
 
+import agents
 import everyday
 from phrasings import MORE_REQUESTS
 
@@ -179,7 +181,8 @@ shipment package video album room seat trip file image post page contract paymen
 HELD_OBJECTS = "voucher podcast petition seminar blueprint itinerary newsletter warranty".split()
 
 JSON_TYPES = {"integer": "integer", "count": "integer", "number": "number", "boolean": "boolean", "list": "array", "files": "array"}
-QUOTED = ("text", "phrase", "sentence")
+QUOTED = ("text", "phrase", "sentence", "content")
+CODE = ("command", "pattern", "glob")  # mostly in quotes or back-quotes
 
 
 class Param:
@@ -209,7 +212,7 @@ def fill(text, o):
 
 
 class Family:
-    action = thing = area = None  # action and thing of the made ones, area of the written ones
+    action = thing = area = kit = None  # action and thing of the made ones, area of the written ones
 
     def __init__(self, name, description, params, requests, results):
         self.held = name.startswith("*")
@@ -236,7 +239,7 @@ def vary(family, rng, fresh):
     shows once only, so that requests are matched by what stands in the prompt, not by memory."""
     words = [w for w in dict.fromkeys(re.findall(r"[a-z]+", family.description.lower())) if w not in STOP and len(w) > 2]
     slots = {p.name for p in family.params}
-    words = [w for w in words if w not in slots and sum(_has(w, r) for r in family.requests) >= 1]
+    words = [w for w in words if w not in slots and any(_has(w, r) for r in family.requests)]
     if not words:
         return family
     chosen = rng.sample(words, min(len(words), 1 if rng.random() < 0.6 else 2))
@@ -247,12 +250,13 @@ def vary(family, rng, fresh):
         chosen = chosen[:1]
         new.requests = [r for r in family.requests if _has(chosen[0], r)]
     for w in chosen:
-        x = fresh()
-        change = lambda t: re.sub(rf"(?<![{{A-Za-z_]){w}(s?)(?![A-Za-z}}])", lambda m: _like(m.group(0), x) + m.group(1), t,
-                                  flags=re.I)
+        x = asked = fresh()
+        if rng.random() < 0.12:  # the request has another form of the word: meditate, meditation
+            x, asked = rng.sample((x, x + rng.choice(ENDINGS)), 2)
         new.name = "_".join(x + "s" * (p == w + "s") if p in (w, w + "s") else p for p in new.name.split("_"))
-        new.description, new.requests = change(new.description), [change(r) for r in new.requests]
-        new.results = [[change(k), kind] for k, kind in new.results]
+        new.description = _replace(w, x, new.description)
+        new.requests = [_replace(w, asked, r) for r in new.requests]
+        new.results = [[_replace(w, x, k), kind] for k, kind in new.results]
     if rng.random() < 0.5:  # other choices too
         new.params = [p.with_choices([fresh() for _ in p.enum]) if p.enum else p for p in new.params]
     return new
@@ -294,8 +298,26 @@ def respell(family, rng):
     return new
 
 
+WORD = re.compile(r"(?<![{A-Za-z_])[A-Za-z]+(?![A-Za-z}])")  # outside of slots
+ENDINGS = "ing er ion ation ed ment or al ly ity".split()
+
+
+@functools.lru_cache(8192)
+def _words(text):
+    return frozenset(w.lower() for w in WORD.findall(text))
+
+
 def _has(word, text):
-    return re.search(rf"(?<![{{A-Za-z_]){word}s?(?![A-Za-z}}])", text, re.I) is not None
+    return word in _words(text) or word + "s" in _words(text)
+
+
+def _replace(word, by, text):
+    def change(m):
+        old = m.group(0)
+        if old.lower() not in (word, word + "s"):
+            return old
+        return _like(old, by) + old[len(word):]
+    return WORD.sub(change, text)
 
 
 def _like(old, new):
@@ -363,6 +385,16 @@ def _build():
     return out
 
 
+def _kits():
+    kits = {}
+    for kit, text in agents.KITS.items():
+        kits[kit] = [Family(*line.split("|")) for line in text.strip().splitlines()]
+        for f in kits[kit]:
+            f.kit = kit
+    return kits
+
+
+KITS = _kits()
 _WRITTEN, AREAS = _written()
 FAMILIES = _build()
 TRAINED = [f for f in FAMILIES if not f.held]

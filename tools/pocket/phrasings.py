@@ -6,7 +6,7 @@ get_forecast|What's the forecast for {city} for the next {days} days?;{days} day
 get_air_quality|What's the air quality in {city}?;What's the air like in {city}?;air quality in {city}
 get_time|What's the time in {city}?;Do you know the time in {city}?;time in {city};How late is it in {city} now? Tell me the time.
 convert_timezone|What's {time} in {from} in {to} time?;{time} in {from} is what time in {to}?
-set_timer|{minutes} minute timer;Can you set a timer for {minutes} minutes?;timer {minutes} minutes
+set_timer|{minutes} minute timer;Can you set a timer for {minutes} minutes?;Start a {minutes} minute timer called {label}.;timer {minutes} minutes
 set_alarm|Can you wake me at {time}?;alarm at {time};I have to get up at {time}, set an alarm.
 add_reminder|Don't let me forget {text} at {time}, remind me.;reminder at {time}: {text}
 read_email|What's in my {count} newest emails?;What are the last {count} emails that I got?

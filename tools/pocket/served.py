@@ -5,6 +5,8 @@ no parameters, so they get the server's own defaults (those of generation_config
 """
 import concurrent.futures
 import json
+import time
+import urllib.error
 import urllib.request
 
 from cases import fits, judge_parts
@@ -46,8 +48,14 @@ class Server:
             body["seed"] = seed
         request = urllib.request.Request(self.url + "/chat/completions", json.dumps(body).encode(),
                                          {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=600) as reply:
-            return json.load(reply)["choices"][0]
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=600) as reply:
+                    return json.load(reply)["choices"][0]
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # the queue is full: the server says when to come back
+                    raise
+                time.sleep(min(60, int(error.headers.get("Retry-After") or 1)))
 
     def parts(self, choice):
         """(thought closed, content, calls) of a choice in either form of reasoning."""
@@ -63,7 +71,10 @@ class Server:
         closed = closed and choice["finish_reason"] in ("stop", "tool_calls")
         return closed and not any(tag in content for tag in TAGS), content.strip("\n"), calls
 
-    def judge(self, case, temperature, seed):
+    def judge(self, case, temperature, seed, until):
+        """None once the time is over."""
+        if time.time() > until:
+            return None
         choice = self.ask(case, temperature, seed)
         closed, content, calls = self.parts(choice)
         known = {t["function"]["name"] for t in case[2] or []}
@@ -71,7 +82,8 @@ class Server:
         return judge_parts(case, closed, closed and right, content, calls), choice
 
 
-def judge_all(server, cases, temperature, seed, parallel):
+def judge_all(server, cases, temperature, seed, parallel, order, until):
+    """Verdicts of the cases, asked in this order."""
     with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
-        jobs = [pool.submit(server.judge, case, temperature, seed * 100_000 + i) for i, case in enumerate(cases)]
-        return [j.result() for j in jobs]
+        jobs = {i: pool.submit(server.judge, cases[i], temperature, seed * 100_000 + i, until) for i in order}
+        return [jobs[i].result() for i in range(len(cases))]

@@ -5,6 +5,10 @@ strings without keys, unquoted values of several words), sampling at temperature
 doubt into errors. So values of several words are quoted and a value without key is of a kind that
 only one parameter takes.
 """
+import collections
+import re
+
+import agents
 import families
 from chat import dumps
 from phrasings import bend
@@ -16,7 +20,18 @@ UNKEYED = {"email": ["for {v}", "to {v}"], "file": ["for {v}", "in {v}"], "url":
 
 
 def quoted(rng, text):
-    return f"'{text}'" if rng.random() < 0.08 else f'"{text}"'
+    x = rng.random()
+    if x < 0.08 and "'" not in text:
+        return f"'{text}'"
+    return f"`{text}`" if x > 0.97 else f'"{text}"'
+
+
+def shown_code(rng, text, last):
+    """Commands and patterns: in back-quotes, in quotes, or bare where it is plain where they end."""
+    x = rng.random()
+    if x < 0.35 and text[-1] != "." and (last or " " not in text):
+        return text
+    return f'"{text}"' if x > 0.7 else f"`{text}`"
 
 
 def join(parts, word="and"):
@@ -178,21 +193,26 @@ class EverydayTool:
     """A family of families.py in one of several spellings."""
     everyday = True
 
-    def __init__(self, rng, words, values, family, fixed=True):
-        if not fixed and rng.random() < 0.6:
+    rivals = None  # words of the other tools, set for the tools of training
+
+    def __init__(self, rng, words, values, family, fixed=True, changed=0.6):
+        if not fixed and rng.random() < changed:
             other = families.vary(family, rng, lambda: words.noun() if rng.random() < 0.8 else words.verb())
             family = family if other.name in HELD_NAMES else other
-        if not fixed and rng.random() < 0.35:
+        if not fixed and rng.random() < changed * 0.6:
             other = families.respell(family, rng)
             family = family if other.name in HELD_NAMES else other
         self.rng, self.words, self.values, self.family = rng, words, values, family
         self.name = family.name
-        style = rng.random()
+        if not fixed and rng.random() < 0.06:  # a name is copied as it is, also where the request says "faces"
+            other = self.name[:-1] if self.name[-1] == "s" else self.name + "s"
+            self.name = other if other not in HELD_NAMES else self.name
+        style = rng.random() if not family.kit else 1
         if style < 0.2:
-            first, *rest = family.name.split("_")
+            first, *rest = self.name.split("_")
             self.name = first + "".join(capital(p) for p in rest)
         elif style < 0.35:
-            self.name = family.name.replace("_", "-")
+            self.name = self.name.replace("_", "-")
         self.goal = family.description[0].lower() + family.description[1:]
         self.key = self.name
 
@@ -201,17 +221,46 @@ class EverydayTool:
         properties = {}
         for p in f.params:
             s = p.schema()
-            if r.random() < 0.3:
+            texts = agents.PARAM_TEXTS.get(p.name) if f.kit or r.random() < 0.2 else None
+            if texts and r.random() < 0.8:
+                s = {"type": s.pop("type"), "description": r.choice(texts.split("|")), **s}
+            elif r.random() < 0.3:
                 s = {"type": s.pop("type"), "description": f"The {p.name.replace('_', ' ')}", **s}
             properties[p.name] = s
         parameters = {"type": "object", "properties": properties, "required": [p.name for p in f.params if not p.optional]}
-        end = "." if r.random() < 0.6 else ""
-        return {"type": "function", "function": {"name": self.name, "description": f.description + end,
+        description = f.description + ("." if r.random() < 0.6 else "")
+        if f.kit:  # such clients describe at length
+            lines = r.sample(agents.ADVICE, r.choice((0, 1, 2, 4, 6)))
+            glue = r.choice((" ", "\n", "\n- "))
+            description = f.description + "." + "".join(glue + line for line in lines)
+            if r.random() < 0.3:
+                parameters |= {"additionalProperties": False, "$schema": "http://json-schema.org/draft-07/schema#"}
+        return {"type": "function", "function": {"name": self.name, "description": description,
                                                  "parameters": parameters}}
+
+    def _key_words(self):
+        """A request of key words and values alone; any word of the tool that no other tool has will do."""
+        f, rng = self.family, self.rng
+        own = [w for w in words_of_tool(self) - (self.rivals or set()) if all(w not in p.name for p in f.params)]
+        if not own:
+            return None
+        own.sort()
+        rng.shuffle(own)
+        text, kinds, parts = " ".join(own[:rng.choice((1, 1, 2, 3))]), [p.kind for p in f.params], []
+        for p in f.params:
+            if p.optional and rng.random() < 0.7:
+                continue
+            bare = kinds.count(p.kind) == 1 and (p.enum or p.kind in ALONE or p.kind in families.QUOTED)
+            parts.append("{%s}" % p.name if bare and rng.random() < 0.7 else "%s {%s}" % (p.name.replace("_", " "), p.name))
+        rng.shuffle(parts)
+        text += (rng.choice((" ", " ", ": ", ", ", " for ")) if parts else "") + rng.choice((", ", ", ", " and ", " ")).join(parts)
+        return (capital(text) if rng.random() < 0.6 else text) + rng.choice((".", ".", ", please.", "", "?"))
 
     def request(self, partial=None, template=None):
         f, rng = self.family, self.rng
         text = template or rng.choice(f.requests)
+        if not template and self.rivals is not None and rng.random() < 0.1:
+            text = self._key_words() or text
         self.asked = " ".join(families.content_words(text))
         text = bend(text, rng)
         args = {}
@@ -219,9 +268,13 @@ class EverydayTool:
             if "{" + p.name + "}" not in text:
                 continue
             value = rng.choice(p.enum) if p.enum else self.values.make(p.kind)
-            shown = value
+            shown, last = value, text.endswith("{" + p.name + "}.")
             if p.kind in families.QUOTED:
-                shown = quoted(rng, value)
+                if not (last and self.rivals is not None and rng.random() < 0.15 and value[-1].isalnum()
+                        and not set(value) & set("\n\"'`:")):
+                    shown = quoted(rng, value)
+            elif p.kind in families.CODE:
+                shown = shown_code(rng, value, last)
             elif p.kind in ("list", "files"):
                 shown = join(value)
             elif not isinstance(value, str):
@@ -236,6 +289,27 @@ class EverydayTool:
         elif r < 0.2:
             text += rng.choice((" Thanks.", " Thank you!"))
         return text, args
+
+
+ALONE = ("city", "date", "time", "email", "file", "url", "phone", "path", "dir", "list")  # known by their form
+
+
+def words_of_tool(tool):
+    """The words that a tool is known by."""
+    if not tool.everyday:
+        return {w.lower() for w in (tool.verb, tool.noun, tool.adjective) if w}
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tool.name) + " " + tool.family.description
+    words = {w.lower() for w in re.findall("[A-Za-z]+", text)}
+    return {w for w in words if w not in families.STOP and len(w) > 2}
+
+
+def meet_rivals(tools):
+    """Tells every everyday tool of training which words it shares with the others."""
+    words = [{w.rstrip("s") for w in words_of_tool(t)} for t in tools]
+    for i, t in enumerate(tools):
+        if t.everyday:
+            others = set().union(*words[:i], *words[i + 1:])
+            t.rivals = {w for w in words_of_tool(t) if w.rstrip("s") in others}
 
 
 # families that one request could mean both of, a set a line
@@ -261,7 +335,7 @@ find_nearby find_parking find_gas_station find_charger
 log_weight calculate_bmi
 get_recipe find_recipe
 get_directions get_distance plan_route
-add_task take_note
+add_task take_note remember_task set_reminder add_reminder
 close_ticket close_issue
 make_picture draw_chart
 find_synonym find_antonym find_rhyme
@@ -283,6 +357,8 @@ def conflict(a, b):
     """Could one request mean both families? Then they never stand in one list of tools."""
     if a.name == b.name or any(a.name in c and b.name in c for c in CONFLICTS):
         return True
+    if a.kit or b.kit:  # a kit's tools can do nearly anything with files, code and the web
+        return any(f.kit is None and f.area not in FAR_FROM_KITS for f in (a, b)) or bool(a.kit and b.kit)
     if a.action is None and b.action is None:
         return len(_about(a) & _about(b)) > 0.6 * len(_about(a) | _about(b))
     if (a.action is None) != (b.action is None):
@@ -290,11 +366,16 @@ def conflict(a, b):
     return False
 
 
+FAR_FROM_KITS = ("home", "food", "health", "media", "translation")
 HELD_NAMES = {f.name for f in families.HELD}
 TRAINED_WRITTEN = [f for f in families.TRAINED if f.action is None]
 TRAINED_MADE = [f for f in families.TRAINED if f.action]
 HELD_WRITTEN = [f for f in families.HELD if f.action is None]
 HELD_MADE = [f for f in families.HELD if f.action]
+NEAR_MADE = collections.defaultdict(list)
+for _f in TRAINED_MADE + HELD_MADE:
+    NEAR_MADE[_f.held, _f.action].append(_f)
+    NEAR_MADE[_f.held, _f.thing].append(_f)
 
 
 def pick_family(rng, held, near=None):
@@ -304,10 +385,19 @@ def pick_family(rng, held, near=None):
         if close:
             return rng.choice(close)
     if near is not None and near.action and rng.random() < 0.5:  # the hard ones to tell apart
-        close = [f for f in made if f.action == near.action or f.thing == near.thing]
+        close = NEAR_MADE[held, near.action] + NEAR_MADE[held, near.thing]
         if close:
             return rng.choice(close)
     return rng.choice(written if rng.random() < (0.3 if held else 0.6) else made)
+
+
+def kit_tools(rng, words, values, held=False):
+    """The tools of one client, all or some of them."""
+    kit = families.KITS[rng.choice(list(families.KITS))]
+    count = len(kit) if rng.random() < 0.4 else rng.randint(2, len(kit))
+    tools = [EverydayTool(rng, words, values, f, held, 0.25) for f in rng.sample(kit, count)]
+    names = [t.name for t in tools]
+    return [t for i, t in enumerate(tools) if t.name not in names[:i]]
 
 
 def everyday_tools(rng, words, values, count, held=False, target=None):

@@ -74,6 +74,8 @@ Brussels Istanbul Moscow Mumbai Seoul Osaka Bangkok Jakarta Nairobi Lagos""".spl
 LONG_CITIES = """San Francisco;New York;Los Angeles;San Diego;Las Vegas;New Orleans;St. Louis;Salt Lake City;Mexico City;
 Buenos Aires;Rio de Janeiro;Sao Paulo;Hong Kong;Kuala Lumpur;Cape Town;New Delhi;Tel Aviv;The Hague;Abu Dhabi;Santa Fe;
 Quebec City;Den Haag;Ho Chi Minh City;San Jose;El Paso;Fort Worth;Kansas City;Long Beach""".replace("\n", "").split(";")
+HELD_LONG_CITIES = """San Antonio;Palm Springs;Baton Rouge;New Haven;Port Louis;Santa Cruz;Puerto Montt;Addis Ababa;Rapid City;
+Las Palmas;Cape Coral;Little Rock;Panama City;Bad Homburg;Monte Carlo;La Paz""".replace("\n", "").split(";")
 STATES = "CA NY TX WA MA IL FL OR France Germany Italy Spain Japan India Brazil Canada".split()
 LANGUAGES = "English French German Spanish Italian Dutch Polish Greek Turkish Russian Arabic Hindi Chinese Japanese Korean".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
