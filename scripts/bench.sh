@@ -3,6 +3,10 @@
 # itself only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+for shape in pocket wide; do
+  echo "bench: m2 bench --shape $shape"
+  build/release/bin/m2 bench --shape "$shape" --prefill 200 512
+done
 shopt -s nullglob
 programs=(build/release/bin/*_bench)
 ((${#programs[@]})) || echo "bench: no benchmark programs yet"

@@ -16,6 +16,7 @@ int run_main(Arguments arguments);  // everything after the program's name
 int run_serve(Arguments arguments);
 int run_chat(Arguments arguments);
 int run_complete(Arguments arguments);
+int run_bench(Arguments arguments);
 int run_collect_env(Arguments arguments);
 
 }  // namespace m2::cli

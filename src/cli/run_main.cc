@@ -22,6 +22,7 @@ constexpr Entry kCommands[] = {
     {"serve", run_serve, "serve a model over HTTP:  m2 serve MODEL [flags]"},
     {"chat", run_chat, "talk with a running server"},
     {"complete", run_complete, "let a running server continue text"},
+    {"bench", run_bench, "time decode and prefill on this machine"},
     {"collect-env", run_collect_env, "tell what a bug report needs to know of this machine"},
 };
 

@@ -1,0 +1,88 @@
+#include "cli/bench_options.h"
+
+#include <charconv>
+
+#include "cli/flag_reader.h"
+#include "cli/parse_flags.h"
+
+namespace m2::cli {
+namespace {
+
+constexpr Alias kAliases[] = {{"tp", "tensor-parallel-size"}, {"ep", "enable-expert-parallel"}};
+constexpr std::string_view kShapes[] = {"pocket", "wide", "m2"};
+constexpr int32_t kMostRows = 4096, kLongest = 1 << 20;
+
+// Lists of sizes: --decode 1 8 64.
+void sizes(FlagReader& reader, std::string_view name, int32_t most, std::vector<int32_t>& out) {
+  std::vector<std::string> words;
+  reader.texts(name, words);
+  if (words.empty()) return;
+  out.clear();
+  for (const std::string& word : words) {
+    int32_t value = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc() || end != word.data() + word.size() || value < 0 || value > most) {
+      return reader.refuse(
+          name, fmt::format("--{} takes numbers of 0 (none) to {}, got '{}'", name, most, word));
+    }
+    if (value > 0) out.push_back(value);
+  }
+}
+
+}  // namespace
+
+const Command& bench_command() {
+  static const Command command = [] {
+    const auto used = [](std::string_view name, FlagKind kind, std::string_view help) {
+      return Flag{name, kind, FlagEffect::kUsed, "Flags", help};
+    };
+    return Command{
+        "bench",
+        "m2 bench [FOLDER] [flags]",
+        "time decode and prefill steps on this machine, against its own roof",
+        {used("shape", FlagKind::kText,
+              "random weights of: pocket; wide (two layers of the real width and its output "
+              "matrix); m2 (all layers; --num-layers makes it fit)"),
+         used("num-layers", FlagKind::kInt, "so many layers of the shape"),
+         used("decode", FlagKind::kList, "sequences that decode together (1 16; 0: none)"),
+         used("prefill", FlagKind::kList, "prompt lengths (512; 0: none)"),
+         used("context", FlagKind::kInt, "tokens in the KV cache before (0)"),
+         used("steps", FlagKind::kInt, "timed steps of each, of which the median is told (20)"),
+         used("device", FlagKind::kText, "auto, cpu or cuda"),
+         used("threads", FlagKind::kInt, "CPU threads of all ranks together (the cores)"),
+         used("tensor-parallel-size", FlagKind::kInt, "ranks (1)"),
+         used("enable-expert-parallel", FlagKind::kSwitch, "whole experts a rank"),
+         used("kv-cache-dtype", FlagKind::kText, "auto, bfloat16 or fp8_e4m3")},
+        kAliases,
+        1};
+  }();
+  return command;
+}
+
+Result<BenchOptions> parse_bench_options(Arguments arguments) {
+  M2_ASSIGN(const ParsedFlags flags, parse_flags(bench_command(), arguments));
+  BenchOptions out;
+  out.help = flags.help;
+  out.help_topic = flags.help_topic;
+  if (!flags.positionals.empty()) out.model = flags.positionals[0];
+  FlagReader reader(flags);
+  const int shape = reader.choice("shape", {"pocket", "wide", "m2"});
+  if (shape >= 0) out.shape = kShapes[shape];
+  reader.integer("num-layers", out.num_layers, 1, 1024);
+  sizes(reader, "decode", kMostRows, out.decode);
+  sizes(reader, "prefill", kLongest, out.prefill);
+  reader.integer("context", out.context, 0, kLongest);
+  reader.integer("steps", out.steps, 1, 100000);
+  const int device = reader.choice("device", {"auto", "cpu", "cuda"});
+  if (device > 0) out.device = device == 1 ? "cpu" : "cuda";
+  reader.integer("threads", out.threads, 1, 4096);
+  reader.integer("tensor-parallel-size", out.parallelism.tensor_parallel, 1, 64);
+  reader.flag("enable-expert-parallel", out.parallelism.expert_parallel);
+  const int kv = reader.choice("kv-cache-dtype", {"auto", "bfloat16", "fp8_e4m3"});
+  if (kv > 0) out.kv_dtype = kv == 1 ? DType::kBF16 : DType::kF8E4M3;
+  M2_TRY(reader.status());
+  if (out.model.empty() || (!flags.find("shape") && !flags.find("num-layers"))) return out;
+  return invalid("shape", "a folder has its own shape: leave out --shape and --num-layers");
+}
+
+}  // namespace m2::cli

@@ -1,0 +1,48 @@
+#include "cli/bench_options.h"
+
+#include <gtest/gtest.h>
+
+namespace m2::cli {
+namespace {
+
+Result<BenchOptions> parse(std::vector<std::string> arguments) {
+  return parse_bench_options(arguments);
+}
+
+TEST(BenchOptions, ListsOfSizes) {
+  const auto options = parse({"--decode", "1", "8", "64", "--prefill", "0", "--steps=3"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->decode, (std::vector<int32_t>{1, 8, 64}));
+  EXPECT_TRUE(options->prefill.empty());
+  EXPECT_EQ(options->steps, 3);
+  EXPECT_EQ(options->shape, "wide");
+}
+
+TEST(BenchOptions, ShortNamesAndChoices) {
+  const auto options =
+      parse({"-tp", "2", "-ep", "--device", "cpu", "--kv-cache-dtype", "fp8_e4m3"});
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->parallelism.tensor_parallel, 2);
+  EXPECT_TRUE(options->parallelism.expert_parallel);
+  EXPECT_EQ(options->device, "cpu");
+  EXPECT_EQ(options->kv_dtype, DType::kF8E4M3);
+}
+
+TEST(BenchOptions, RefusalsNameTheFlag) {
+  for (const auto& [arguments, field] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--decode", "1x"}, "decode"},
+           {{"--decode", "5000"}, "decode"},
+           {{"--prefill=-1"}, "prefill"},
+           {{"--shape", "big"}, "shape"},
+           {{"folder", "--shape", "wide"}, "shape"},
+           {{"folder", "--num-layers", "3"}, "shape"},
+           {{"--steps", "0"}, "steps"}}) {
+    const auto options = parse(arguments);
+    ASSERT_FALSE(options) << arguments[0];
+    EXPECT_EQ(options.error().field, field) << options.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace m2::cli
