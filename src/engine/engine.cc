@@ -248,6 +248,7 @@ Engine::~Engine() = default;
 
 Status Engine::run() { return impl_->run(); }
 Status Engine::submit(Request request) { return impl_->submit(std::move(request)); }
+bool Engine::has_room() const { return impl_->inbox().has_room(); }
 void Engine::cancel(RequestId id) { impl_->inbox().cancel(id); }
 void Engine::drain() { impl_->inbox().drain(); }
 void Engine::stop() { impl_->inbox().stop(); }

@@ -28,6 +28,7 @@ class Engine {
   // Hands over a request. kUnavailable when the queue is full or the engine is draining;
   // kInvalidArgument when it can never fit (more blocks than the pool has).
   Status submit(Request request);
+  bool has_room() const;      // in the queue, for one more
   void cancel(RequestId id);  // unknown or finished ids are ignored
 
   void drain();  // accept nothing more; run() returns when the last request has ended

@@ -32,6 +32,11 @@ Status Inbox::submit(std::unique_ptr<Sequence> request) {
   return {};
 }
 
+bool Inbox::has_room() const {
+  std::lock_guard lock(mutex_);
+  return waiting_ < max_waiting_;
+}
+
 void Inbox::cancel(RequestId id) {
   {
     std::lock_guard lock(mutex_);

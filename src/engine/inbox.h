@@ -26,6 +26,8 @@ class Inbox {
 
   // kUnavailable when too many requests wait, or the engine takes no more.
   Status submit(std::unique_ptr<Sequence> request);
+  // Whether submit() would take one now; another thread's may come before it.
+  bool has_room() const;
   void cancel(RequestId id);
   void drain();  // refuse submits from now on
   void stop();   // the same, and end what is open
@@ -42,7 +44,7 @@ class Inbox {
 
  private:
   const int32_t max_waiting_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::vector<Command> commands_;
   int64_t waiting_ = 0;  // requests handed over that have not started

@@ -1,6 +1,7 @@
 #include "server/replicas.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace m2 {
 namespace {
@@ -33,7 +34,7 @@ size_t Replicas::hash(std::span<const TokenId> prompt, std::string_view salt, Ha
 }
 
 Replicas::Seat Replicas::take(std::span<const TokenId> prompt, std::string_view salt,
-                              int32_t max_tokens) {
+                              int32_t max_tokens, const std::function<bool(int32_t)>& full) {
   const int64_t reply = reply_tokens(max_tokens);
   const auto tokens = static_cast<int64_t>(prompt.size());
   if (size() == 1) {
@@ -50,12 +51,15 @@ Replicas::Seat Replicas::take(std::span<const TokenId> prompt, std::string_view 
     if (found == seen_.end()) break;  // whoever saw more of it saw this much
     new_[found->second] = tokens - static_cast<int64_t>((i + 1) * kStrideTokens);
   }
+  full_.assign(size(), false);
+  for (int32_t i = 0; full && i < size(); ++i) full_[i] = full(i);
+  const auto load = [this](int32_t i) {
+    return std::pair<bool, int64_t>(full_[i], work_[i] + new_[i]);
+  };
   int32_t chosen = -1;
   for (int32_t i = 1; i <= size(); ++i) {
     const int32_t replica = (last_ + i) % size();
-    if (chosen < 0 || work_[replica] + new_[replica] < work_[chosen] + new_[chosen]) {
-      chosen = replica;
-    }
+    if (chosen < 0 || load(replica) < load(chosen)) chosen = replica;
   }
   last_ = chosen;
   for (size_t i = 0; i < strides; ++i) remember(hashes[i], chosen);

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -40,8 +41,10 @@ class Replicas {
     int32_t replica = 0;
     int64_t work_tokens = 0;
   };
-  // For a prompt's first choice. The salt parts prompts that must not share a cache.
-  Seat take(std::span<const TokenId> prompt, std::string_view salt, int32_t max_tokens);
+  // For a prompt's first choice. The salt parts prompts that must not share a cache. `full` tells
+  // of a replica that its queue takes no more: it is passed over, unless all are full.
+  Seat take(std::span<const TokenId> prompt, std::string_view salt, int32_t max_tokens,
+            const std::function<bool(int32_t)>& full = {});
   // For its further choices: on the same replica, whose cache then has the prompt.
   Seat join(const Seat& first, int32_t max_tokens);
   void release(const Seat& seat);
@@ -57,6 +60,7 @@ class Replicas {
   mutable std::mutex mutex_;
   std::vector<int64_t> work_;                   // [replicas] open tokens
   std::vector<int64_t> new_;                    // [replicas] scratch of take()
+  std::vector<bool> full_;                      // [replicas] likewise
   int32_t last_ = -1;                           // chosen; the next one goes first among equals
   std::unordered_map<uint64_t, int32_t> seen_;  // hash of a prefix, to the last that had it
   std::vector<uint64_t> order_;                 // of seen_, a ring: the oldest at next_

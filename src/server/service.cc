@@ -71,10 +71,11 @@ Status Service::post(Task task) {
 // One a choice. A prompt's choices stay together, so that they share it in one cache; the prompts
 // of a request may part.
 std::vector<Replicas::Seat> Service::take_seats(const SessionPlan& plan) {
+  const auto full = [this](int32_t replica) { return !engines_[replica]->has_room(); };
   std::vector<Replicas::Seat> seats;
   for (size_t i = 0; i < plan.prompts.size(); ++i) {
     const Replicas::Seat first =
-        replicas_->take(plan.prompts[i], plan.options.cache_salt, plan.max_tokens[i]);
+        replicas_->take(plan.prompts[i], plan.options.cache_salt, plan.max_tokens[i], full);
     seats.push_back(first);
     for (int32_t k = 1; k < plan.options.n; ++k) {
       seats.push_back(replicas_->join(first, plan.max_tokens[i]));

@@ -46,14 +46,15 @@ inline constexpr int32_t kTop = 4;
 using Prompt = std::vector<TokenId>;
 
 // Limits for prompts of up to `tokens` tokens, one at a time.
-inline OpsLimits forced_limits(const ModelConfig& config, int32_t tokens) {
+inline OpsLimits forced_limits(const ModelConfig& config, int32_t tokens,
+                               DType kv_dtype = DType::kF32) {
   return {.max_step_tokens = tokens,
           .max_sequences = 1,
           .max_sample_rows = tokens,
           .max_model_tokens = tokens,
           .num_blocks = (tokens + 15) / 16,
           .block_tokens = 16,
-          .kv_dtype = DType::kF32,
+          .kv_dtype = kv_dtype,
           .real_vocab = config.vocab_size - 3};
 }
 

@@ -76,6 +76,17 @@ TEST(Replicas, UnlessItsReplicaHasSoMuchMoreToDo) {
   EXPECT_LT(away, 8);
 }
 
+TEST(Replicas, AFullQueueIsPassedOver) {
+  Replicas replicas(2);
+  const int32_t home = replicas.take(prompt(1, 1000), "", 1).replica;
+  const auto full = [home](int32_t replica) { return replica == home; };
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NE(replicas.take(prompt(1, 1000), "", 256, full).replica, home);
+  }
+  const auto all = [](int32_t) { return true; };
+  EXPECT_EQ(replicas.take(prompt(2, 10), "", 1, all).replica, home) << "then by work";
+}
+
 TEST(Replicas, SaltsPartPrefixes) {
   Replicas replicas(2);
   const Seat first = replicas.take(prompt(1, 1000), "a", 1);
