@@ -36,7 +36,7 @@ RULES = {
 JSON_IN_MODEL = {"model/config.cc", "model/config.h"}
 # Libraries that only a few files may see: they are slow to compile, or tie a file to a device.
 LIBRARIES = [
-    (re.compile(r"^boost/(asio|beast)"), re.compile(r"^server/(http|sse|tls)\w*\.cc$")),
+    (re.compile(r"^boost/(asio|beast)"), re.compile(r"^server/http/\w+\.cc$")),
     (re.compile(r"^boost/json"), re.compile(r"^json/\w+\.cc$")),
     (re.compile(r"^(cuda|cublas|nccl|cub/|cute/|cutlass/)"), re.compile(r"^backend/cuda/")),
 ]

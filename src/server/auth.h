@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "server/http_message.h"
+#include "server/http/message.h"
 
 namespace m2 {
 

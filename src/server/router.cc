@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "server/openai_errors.h"
+#include "server/openai/errors.h"
 
 namespace m2 {
 namespace {

@@ -9,9 +9,9 @@
 #include <string>
 
 #include "server/auth.h"
-#include "server/cors.h"
-#include "server/http.h"
-#include "server/openai_api.h"
+#include "server/http/cors.h"
+#include "server/http/http_server.h"
+#include "server/openai/api.h"
 #include "server/server.h"
 #include "server/server_metrics.h"
 #include "server/service.h"

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/log.h"
-#include "server/http.h"
-#include "server/openai_api.h"
+#include "server/http/http_server.h"
+#include "server/openai/api.h"
 #include "server/router.h"
 #include "server/server_metrics.h"
 #include "server/service.h"

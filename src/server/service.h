@@ -13,7 +13,7 @@
 
 #include "base/thread_pool.h"
 #include "engine/engine.h"
-#include "server/http_exchange.h"
+#include "server/http/exchange.h"
 #include "server/prompts.h"
 #include "server/replicas.h"
 #include "server/server.h"

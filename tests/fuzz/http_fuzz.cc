@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/check.h"
-#include "server/http_request_reader.h"
+#include "server/http/request_reader.h"
 
 namespace {
 

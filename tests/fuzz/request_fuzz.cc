@@ -5,8 +5,8 @@
 #include <string>
 
 #include "base/check.h"
-#include "server/openai_chat.h"
-#include "server/openai_completions.h"
+#include "server/openai/chat.h"
+#include "server/openai/completions.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include <cstring>
 
-#include "server/http_message.h"
+#include "server/http/message.h"
 
 namespace m2::test {
 namespace {
