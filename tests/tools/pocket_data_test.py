@@ -3,11 +3,13 @@
 Plain Python, a few seconds, no torch. Tests that need jinja2 or regex are skipped where these are
 missing.
 """
+import http.server
 import json
 import os
 import random
 import re
 import sys
+import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -84,6 +86,31 @@ class Families(unittest.TestCase):
                 self.assertEqual(len(slots), len(set(slots)), (f.name, r))
                 self.assertLessEqual(needed, set(slots), (f.name, r))
                 self.assertLessEqual(set(slots), all_of_them, (f.name, r))
+
+    def test_kits_state_what_their_tools_need(self):
+        names = [f.name for kit in families.KITS.values() for f in kit]
+        self.assertGreaterEqual(len(names), 50)
+        for f in (f for kit in families.KITS.values() for f in kit):
+            needed, all_of_them = {p.name for p in f.params if not p.optional}, {p.name for p in f.params}
+            for r in f.requests:
+                slots = re.findall(r"{([^}]*)}", r)
+                self.assertLessEqual(needed, set(slots), (f.name, r))
+                self.assertLessEqual(set(slots), all_of_them, (f.name, r))
+            self.assertFalse(f.held)
+
+    def test_key_words_mean_one_tool(self):
+        rng, seen = random.Random(12), 0
+        for _ in range(100):
+            scene = documents.Scene(rng)
+            scene.set_tools(4, rng.choice((True, "mixed", "kit")))
+            for tool in scene.tools:
+                text = tool._key_words() if tool.everyday else None
+                if text:
+                    seen += 1
+                    said = {w.lower() for w in re.findall("[A-Za-z]+", re.sub("{[^}]*}", "", text))}
+                    others = set().union(*(toolsets.words_of_tool(t) for t in scene.tools if t is not tool))
+                    self.assertTrue(said & toolsets.words_of_tool(tool) - others, (text, tool.name))
+        self.assertGreater(seen, 150)
 
     def test_trained_families_hold_no_held_word(self):
         held = set(words.HELD_VERBS + words.HELD_NOUNS + families.HELD_OBJECTS)
@@ -169,6 +196,15 @@ class Documents(unittest.TestCase):
             self.assertTrue(full)
             self.assertTrue(all(t.endswith("[e~[") and "\n</think>\n\n" in t for t in full))
 
+    def test_a_client_may_keep_thoughts_to_itself(self):
+        rng, bare = random.Random(13), 0
+        for _ in range(200):
+            messages, _, keep = documents.make_document(rng)
+            replies = [m for m in messages if m["role"] == "assistant"]
+            self.assertIn("reasoning_content", replies[-1])
+            bare += any("reasoning_content" not in m for m in replies)
+        self.assertTrue(20 < bare < 120, bare)
+
     def test_template_and_renderer_agree(self):
         try:
             from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -231,6 +267,31 @@ class Served(unittest.TestCase):
                 choice["message"]["content"] += "<minimax:tool_call>"
                 self.assertFalse(server.parts(choice)[0])
 
+    def test_a_full_server_is_asked_again(self):
+        asked = []
+
+        class Full(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                asked.append(self.path)
+                self.send_response(503 if len(asked) == 1 else 200)
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+                self.wfile.write(json.dumps({"choices": ["here"]}).encode())
+
+            def log_message(self, *_):
+                pass
+
+        listener = http.server.HTTPServer(("127.0.0.1", 0), Full)
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        server = served.Server(f"http://127.0.0.1:{listener.server_port}/v1", "pocket", False, 9)
+        case = cases.make_cases(1)[0]
+        self.assertEqual(server.ask(case, 0, 1), "here")
+        self.assertEqual(asked, ["/v1/chat/completions"] * 2)
+        self.assertIsNone(server.judge(case, 0, 1, 0))
+        listener.shutdown()
+        listener.server_close()
+
     def test_messages_of_a_client(self):
         for case in cases.make_cases(10):
             sent, open_ids = served.wire_messages(case[1]), []
@@ -260,6 +321,15 @@ class Tokenizer(unittest.TestCase):
         for _ in range(100):
             text = "".join(t for t, _ in documents.make_spans(rng, self.encoder.pieces()))
             self.assertEqual(self.encoder.decode(self.encoder.encode(text)), text)
+
+    def test_a_piece_weighs_what_its_span_weighs(self):
+        rng = random.Random(14)
+        for _ in range(60):
+            spans = documents.make_spans(rng, self.encoder.pieces())
+            ids, weights = self.encoder.spans(spans)
+            self.assertEqual(len(ids), len(weights))
+            text = "".join(t for t, w in spans if w == 1.0)
+            self.assertEqual(self.encoder.decode([i for i, w in zip(ids, weights) if w == 1.0]), text)
 
     def test_words_have_the_same_pieces_everywhere(self):
         # a word that begins like a function word ("notes", "no") is the exception after a space
