@@ -1,23 +1,18 @@
 #include "loader/json_file.h"
 
-#include <fstream>
+#include <utility>
+
+#include "base/file.h"
 
 namespace m2 {
 
 Result<json::Value> read_json_file(const std::string& path, const json::Limits& limits) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorKind::kNotFound, "model", "{} cannot be opened", path);
-  // In pieces, so that neither a device nor an endless file in its place takes more than the limit.
-  std::string text;
-  char piece[1 << 16];
-  while (file && text.size() <= limits.max_bytes) {
-    file.read(piece, sizeof piece);
-    text.append(piece, static_cast<size_t>(file.gcount()));
+  auto text = read_file(path, limits.max_bytes);
+  if (!text) {
+    text.error().field = "model";
+    return tl::unexpected(std::move(text.error()));
   }
-  if (text.size() > limits.max_bytes) {
-    return invalid("model", "{} is longer than {} bytes", path, limits.max_bytes);
-  }
-  auto value = json::parse(text, limits);
+  auto value = json::parse(*text, limits);
   if (!value) value.error().message = path + ": " + value.error().message;
   return value;
 }
