@@ -17,7 +17,9 @@ ROOT = os.path.join(HERE, "..", "..")
 sys.path.insert(0, os.path.join(ROOT, "tools", "pocket"))
 
 import cases  # noqa: E402
+import changes  # noqa: E402
 import chat  # noqa: E402
+import conflicts  # noqa: E402
 import documents  # noqa: E402
 import facts  # noqa: E402
 import families  # noqa: E402
@@ -129,7 +131,7 @@ class Families(unittest.TestCase):
     def test_a_respelled_family_is_the_same_tool(self):
         rng, changed = random.Random(5), 0
         for f in families.TRAINED[:400]:
-            other = families.respell(f, rng)
+            other = changes.respell(f, rng)
             names = [p.name for p in other.params]
             self.assertEqual(len(set(names)), len(f.params))
             for r in other.requests:
@@ -139,7 +141,7 @@ class Families(unittest.TestCase):
 
     def test_tools_that_one_request_could_mean_are_never_together(self):
         by_name = {f.name: f for f in self.written}
-        names = {n for c in toolsets.CONFLICTS for n in c}
+        names = {n for c in conflicts.CONFLICTS for n in c}
         self.assertLessEqual(names, set(by_name))
         self.assertTrue(toolsets.conflict(by_name["calculate"], by_name["calculator"]))
         self.assertFalse(toolsets.conflict(by_name["read_file"], by_name["list_files"]))

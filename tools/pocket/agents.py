@@ -93,12 +93,29 @@ It is fast with large projects.|Use one call for each thing.
 
 # what a client says of a parameter, by its name
 PARAM_TEXTS = {
-    "file_path": "The absolute path of the file|Path of the file, such as /home/me/notes.txt|The file", "filePath": "The absolute path to the file|Path of the file",
-    "path": "The path, relative to the working directory|Path of the file or folder|The absolute path|Where to look; the working directory if left out",
-    "command": "The command to run|The shell command, such as ls -l|Command line", "cmd": "The command to run|Shell command", "pattern": "The pattern to look for|A regular expression, such as log.*Error|The glob pattern, such as **/*.ts",
-    "location": "The city and state, e.g. San Francisco, CA|The city, for example Paris|Name of the city", "unit": "The unit of the temperature|celsius or fahrenheit",
-    "content": "The text to write|The whole content of the file", "query": "What to search for|The query, at least 2 characters", "url": "The address of the page, with https://|URL",
-    "timeout": "How long to wait, in milliseconds (at most 600000)|Timeout in seconds", "description": "What it does, in 5 to 10 words|A short description of the task",
-    "old_string": "The text to replace|The old text, exactly as it stands", "new_string": "The text to put in its place (must differ)|The new text", "ticker": "The ticker symbol, e.g. IBM",
-    "limit": "How many lines to read|The number of lines", "offset": "The line to start at|First line, counted from 1", "repo_path": "Path of the repository", "dir_path": "Absolute path of the directory",
-    "to": "Address of the receiver", "body": "Text of the mail", "message": "The message of the commit", "workdir": "Where to run it; the current directory if left out"}
+    "file_path": "The absolute path of the file|Path of the file, such as /home/me/notes.txt|The file",
+    "filePath": "The absolute path to the file|Path of the file",
+    "path": "The path, relative to the working directory|Path of the file or folder|The absolute path|"
+            "Where to look; the working directory if left out",
+    "command": "The command to run|The shell command, such as ls -l|Command line",
+    "cmd": "The command to run|Shell command",
+    "pattern": "The pattern to look for|A regular expression, such as log.*Error|The glob pattern, such as **/*.ts",
+    "location": "The city and state, e.g. San Francisco, CA|The city, for example Paris|Name of the city",
+    "unit": "The unit of the temperature|celsius or fahrenheit",
+    "content": "The text to write|The whole content of the file",
+    "query": "What to search for|The query, at least 2 characters",
+    "url": "The address of the page, with https://|URL",
+    "timeout": "How long to wait, in milliseconds (at most 600000)|Timeout in seconds",
+    "description": "What it does, in 5 to 10 words|A short description of the task",
+    "old_string": "The text to replace|The old text, exactly as it stands",
+    "new_string": "The text to put in its place (must differ)|The new text",
+    "ticker": "The ticker symbol, e.g. IBM",
+    "limit": "How many lines to read|The number of lines",
+    "offset": "The line to start at|First line, counted from 1",
+    "repo_path": "Path of the repository",
+    "dir_path": "Absolute path of the directory",
+    "to": "Address of the receiver",
+    "body": "Text of the mail",
+    "message": "The message of the commit",
+    "workdir": "Where to run it; the current directory if left out",
+}

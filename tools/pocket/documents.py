@@ -123,12 +123,12 @@ class Scene:
             text += third[1]
         order = [p.name for p in (second.family.params if second.everyday else second.params)]
         a2 = {n: (value if n == linked else a2[n]) for n in order if n == linked or n in a2}
+        found = f"The result has the {key}." if key else "The result is a value."
         out = [user(text),
                assistant(f"First the user wants to {first.goal}, then to {second.goal} with the result. A tool fits.",
                          "", [(first.name, a1)]),
                tool_result(wire(result)),
-               assistant(f"{f'The result has the {key}.' if key else 'The result is a value.'} Now the user wants to {second.goal}. A tool fits.", "",
-                         [(second.name, a2)])]
+               assistant(f"{found} Now the user wants to {second.goal}. A tool fits.", "", [(second.name, a2)])]
         if third:
             tool, _, a3 = third
             out += [tool_result(wire(self.results.make(second))),

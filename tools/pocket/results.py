@@ -62,7 +62,10 @@ class Results:
         """A value of several parts: an object, or a list of objects with the same keys."""
         r = self.rng
         keys = list(dict.fromkeys(self.field() for _ in range(r.choice((1, 2, 2, 3)))))
-        make = lambda: {k: self.value() if r.random() < 0.3 else r.choice((self.values.word, self.values.integer))() for k in keys}
+
+        def make():
+            plain = self.values.word, self.values.integer
+            return {k: self.value() if r.random() < 0.3 else r.choice(plain)() for k in keys}
         return make() if r.random() < 0.5 else [make() for _ in range(r.choice((1, 2, 2, 3)))]
 
     def field(self):

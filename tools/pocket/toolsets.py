@@ -9,8 +9,10 @@ import collections
 import re
 
 import agents
+import changes
 import families
 from chat import dumps
+from conflicts import conflict
 from phrasings import bend
 
 KINDS = (["text"] * 4 + ["word"] * 3 + ["name", "email", "file", "id", "chars", "date", "time", "city", "url"]
@@ -197,10 +199,10 @@ class EverydayTool:
 
     def __init__(self, rng, words, values, family, fixed=True, changed=0.6):
         if not fixed and rng.random() < changed:
-            other = families.vary(family, rng, lambda: words.noun() if rng.random() < 0.8 else words.verb())
+            other = changes.vary(family, rng, lambda: words.noun() if rng.random() < 0.8 else words.verb())
             family = family if other.name in HELD_NAMES else other
         if not fixed and rng.random() < changed * 0.6:
-            other = families.respell(family, rng)
+            other = changes.respell(family, rng)
             family = family if other.name in HELD_NAMES else other
         self.rng, self.words, self.values, self.family = rng, words, values, family
         self.name = family.name
@@ -253,7 +255,8 @@ class EverydayTool:
             bare = kinds.count(p.kind) == 1 and (p.enum or p.kind in ALONE or p.kind in families.QUOTED)
             parts.append("{%s}" % p.name if bare and rng.random() < 0.7 else "%s {%s}" % (p.name.replace("_", " "), p.name))
         rng.shuffle(parts)
-        text += (rng.choice((" ", " ", ": ", ", ", " for ")) if parts else "") + rng.choice((", ", ", ", " and ", " ")).join(parts)
+        text += rng.choice((" ", " ", ": ", ", ", " for ")) if parts else ""
+        text += rng.choice((", ", ", ", " and ", " ")).join(parts)
         return (capital(text) if rng.random() < 0.6 else text) + rng.choice((".", ".", ", please.", "", "?"))
 
     def request(self, partial=None, template=None):
@@ -261,7 +264,7 @@ class EverydayTool:
         text = template or rng.choice(f.requests)
         if not template and self.rivals is not None and rng.random() < 0.1:
             text = self._key_words() or text
-        self.asked = " ".join(families.content_words(text))
+        self.asked = " ".join(changes.content_words(text))
         text = bend(text, rng)
         args = {}
         for p in f.params:
@@ -300,7 +303,7 @@ def words_of_tool(tool):
         return {w.lower() for w in (tool.verb, tool.noun, tool.adjective) if w}
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tool.name) + " " + tool.family.description
     words = {w.lower() for w in re.findall("[A-Za-z]+", text)}
-    return {w for w in words if w not in families.STOP and len(w) > 2}
+    return {w for w in words if w not in changes.STOP and len(w) > 2}
 
 
 def meet_rivals(tools):
@@ -312,61 +315,6 @@ def meet_rivals(tools):
             t.rivals = {w for w in words_of_tool(t) if w.rstrip("s") in others}
 
 
-# families that one request could mean both of, a set a line
-CONFLICTS = [set(line.split()) for line in """
-calculate calculator add_numbers multiply_numbers square_root divide_numbers subtract_numbers percent_of power_of
-calculate calculator round_number solve_equation split_bill calculate_tip run_python
-list_files list_directory
-get_weather get_forecast get_humidity get_wind get_rain_chance
-convert_currency convert_units exchange_rate convert_length convert_temperature
-open_url fetch_page download_file
-web_search get_news define_word look_up_fact find_paper
-search_files search_code find_file
-run_command run_script run_python
-order_food order_product order_groceries order_pizza
-product_price stock_price crypto_price
-move_file rename_file
-edit_file insert_line replace_in_file
-read_file read_lines first_lines
-create_ticket create_issue
-post_message write_post
-convert_file encode_text
-find_nearby find_parking find_gas_station find_charger
-log_weight calculate_bmi
-get_recipe find_recipe
-get_directions get_distance plan_route
-add_task take_note remember_task set_reminder add_reminder
-close_ticket close_issue
-make_picture draw_chart
-find_synonym find_antonym find_rhyme
-spell_check fix_grammar
-set_volume change_channel
-book_room book_table book_hotel
-search_flights book_flight
-""".strip().splitlines()]
-_ABOUT = {}
-
-
-def _about(family):
-    if family.name not in _ABOUT:
-        _ABOUT[family.name] = set(families.content_words(family.description))
-    return _ABOUT[family.name]
-
-
-def conflict(a, b):
-    """Could one request mean both families? Then they never stand in one list of tools."""
-    if a.name == b.name or any(a.name in c and b.name in c for c in CONFLICTS):
-        return True
-    if a.kit or b.kit:  # a kit's tools can do nearly anything with files, code and the web
-        return any(f.kit is None and f.area not in FAR_FROM_KITS for f in (a, b)) or bool(a.kit and b.kit)
-    if a.action is None and b.action is None:
-        return len(_about(a) & _about(b)) > 0.6 * len(_about(a) | _about(b))
-    if (a.action is None) != (b.action is None):
-        return bool(set(a.name.replace("s_", "_").split("_")) & set(b.name.split("_")))
-    return False
-
-
-FAR_FROM_KITS = ("home", "food", "health", "media", "translation")
 HELD_NAMES = {f.name for f in families.HELD}
 TRAINED_WRITTEN = [f for f in families.TRAINED if f.action is None]
 TRAINED_MADE = [f for f in families.TRAINED if f.action]

@@ -215,7 +215,8 @@ class Values:
     def command(self):
         r, w = self.rng, self.words.any
         return r.choice((
-            lambda: r.choice(("ls", "pwd", "git status", "git diff", "npm test", "make", "make test", "whoami", "date", "df -h")),
+            lambda: r.choice(("ls", "pwd", "git status", "git diff", "npm test", "make", "make test", "whoami", "date",
+                              "df -h")),
             lambda: f"ls -la {self.dir()}", lambda: f"python {self.path()}", lambda: f"cat {self.path()}",
             lambda: f"grep -rn {w()} {self.dir()}", lambda: f"npm run {w()}", lambda: f"make {w()}",
             lambda: f"mkdir -p {self.dir()}", lambda: f"rm {self.path()}", lambda: f"echo {w()}",
