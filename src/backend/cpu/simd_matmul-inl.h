@@ -29,7 +29,7 @@ HWY_BEFORE_NAMESPACE();
 namespace m2 {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kSegmentColumns = 1024;  // with the inputs of kFewTokens they fit the L1 cache
+constexpr int64_t kSegmentColumns = 512;  // with the inputs of eight tokens they fit the L1 cache
 constexpr int64_t kFewTokens = 4;
 // Inputs of tokens lie so many floats further apart than they are long: in other cache sets.
 constexpr int64_t kPad = 16;
@@ -151,6 +151,14 @@ HWY_INLINE void finish(const V (&sums)[kTokens][kRows], float* to) {
       hn::StoreU(hn::LowerHalf(two, added), two, to + t * kRowBlock);
       hn::StoreU(hn::UpperHalf(two, added), two, to + (t + 1) * kRowBlock);
     }
+  } else if constexpr (kRows == 1 && kTokens % 4 == 0) {
+    for (int t = 0; t < kTokens; t += 4) {
+      float added[4];
+      hn::StoreU(
+          hn::Mul(sum_lanes(sums[t][0], sums[t + 1][0], sums[t + 2][0], sums[t + 3][0]), factor),
+          four, added);
+      for (int i = 0; i < 4; ++i) to[(t + i) * kRowBlock] = added[i];
+    }
   } else {
     for (int t = 0; t < kTokens; ++t) {
       for (int r = 0; r < kRows; ++r) to[t * kRowBlock + r] = sum_lanes(sums[t][r]) * W::kFactor;
@@ -226,7 +234,7 @@ HWY_INLINE void multiply(const Matrix& w, int64_t row, const Segment& segment, i
 // the latency of a multiply-add and leave AVX2 registers to widen in.
 template <class W, int kTokens>
 void multiply_tile(const Matrix& w, int64_t row, int64_t rows, const Segment& segment, int64_t t) {
-  constexpr int kRows = kTokens == 1 ? 8 : kTokens == 4 ? 2 : 4;
+  constexpr int kRows = kTokens == 1 ? 8 : kTokens == 8 ? 1 : kTokens == 4 ? 2 : 4;
   int64_t r = 0;
   for (; r + kRows <= rows; r += kRows) multiply<W, kRows, kTokens>(w, row + r, segment, r, t);
   for (; r < rows; ++r) multiply<W, 1, kTokens>(w, row + r, segment, r, t);
@@ -253,7 +261,8 @@ void matmul_tile(const Matrix& w, int64_t row, int64_t rows, const float* const*
     segment.last = segment.end == w.columns;
     scale_inputs<W>(w, row, segment.begin, segment.end, x, tokens, scaled, segment.x_stride);
     int64_t t = 0;
-    // Fours, and no single one at the end of several: it would wait for its own sums.
+    // Eights and fours, and no single one at the end: it would wait for its own sums.
+    for (; tokens - t >= 8; t += 8) multiply_tile<W, 8>(w, row, rows, segment, t);
     for (; tokens - t >= 6 || tokens - t == 4; t += 4)
       multiply_tile<W, 4>(w, row, rows, segment, t);
     if (tokens - t >= 3) {
