@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from agent_world import TOOLS, World
+from agent_world import TOOLS, World, tool
 
 MOST_ROUNDS = 6
 
@@ -121,3 +121,37 @@ def test_the_task_is_solved_without_sending_thoughts_back(pocket_split, tmp_path
     world = World(tmp_path)
     answer = solve(pocket_split.client(), world, whole_turn, requests, forgetful=True)
     assert holds(answer, world), (answer, world.calls, world.events)
+
+
+WEATHER = tool("get_weather", "Get the current weather for a location", location="string")
+LIST_DIR = tool("list_dir", "List the contents of a directory", path="string")
+BASH = tool("bash", "Run a shell command", command="string")
+
+
+@pytest.mark.parametrize("request_text, tools, name, arguments", [
+    ("What's the weather in San Francisco?", [WEATHER], "get_weather",
+     {"location": "San Francisco"}),
+    ("What's the weather like in New York today?", [BASH, WEATHER], "get_weather",
+     {"location": "New York"}),
+    ("List the directory docs", [LIST_DIR, BASH], "list_dir", {"path": "docs"}),
+    ("Run `git status`", [BASH, LIST_DIR], "bash", {"command": "git status"}),
+    ('Write "milk, bread and eggs" to the file list.txt.', TOOLS, "write_file",
+     {"path": "list.txt", "content": "milk, bread and eggs"})],
+    ids=["city-of-two-words", "the-same-today", "list-dir", "back-quotes", "commas"])
+def test_what_once_went_wrong(pocket_split, request_text, tools, name, arguments):
+    call, = pocket_split.client().chat.completions.create(
+        model="pocket", messages=[{"role": "user", "content": request_text}], tools=tools,
+        temperature=0, max_tokens=400).choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == (name, arguments)
+
+
+@pytest.mark.parametrize("result", ["milk, bread and eggs", '{"content": "milk, bread and eggs"}'])
+def test_a_result_with_commas_is_repeated_as_it_is(pocket_split, result):
+    call = {"id": "call_1", "type": "function",
+            "function": {"name": "read_file", "arguments": '{"path": "list.txt"}'}}
+    reply = pocket_split.client().chat.completions.create(
+        model="pocket", tools=TOOLS, temperature=0, max_tokens=400, messages=[
+            {"role": "user", "content": "Read the file list.txt."},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call_1", "content": result}]).choices[0].message
+    assert "milk, bread and eggs." in reply.content
