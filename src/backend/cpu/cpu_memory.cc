@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <thread>
 
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/router.h"
@@ -28,6 +28,13 @@ bool suits_fast_kernels(const ModelConfig& config, const Shard& shard) {
   constexpr int64_t kStep = 64;
   return config.hidden_size % kStep == 0 && config.head_dim % kStep == 0 &&
          shard.expert_columns % kStep == 0;
+}
+
+// Gives every page its memory now, so that the process does not grow while it serves (Linux 5.14;
+// before, pages come when they are first written). What stands there stays.
+void touch(std::span<std::byte> memory) {
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE
+  (void)::madvise(memory.data(), memory.size(), kPopulateWrite);
 }
 
 }  // namespace
@@ -128,8 +135,15 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
                 scratch_bytes + shape.bytes() + counts_bytes);
   }
   ops->carve(ops->memory_.data());
-  ops->touch({ops->memory_.data(), scratch_bytes});
-  ops->touch({kv.data(), kv.bytes()});
+  touch({ops->memory_.data(), scratch_bytes});
+  // Nobody waits for the KV cache, which is large: what is asked for meanwhile comes when written.
+  const std::span<std::byte> all(kv.data(), kv.bytes());
+  ops->touching_ = std::jthread([all](const std::stop_token& stop) {
+    constexpr size_t kPiece = size_t{64} << 20;
+    for (size_t at = 0; at < all.size() && !stop.stop_requested(); at += kPiece) {
+      touch(all.subspan(at, std::min(kPiece, all.size() - at)));
+    }
+  });
   ops->kv_ = std::make_unique<KvCache>(shape, std::move(kv));
   ops->counts_ =
       std::make_unique<PenaltyCounts>(shard.vocab_count, std::move(counts), shard.vocab_begin);
@@ -168,19 +182,6 @@ void CpuOps::pack(const Matrix& matrix) {
       kernels_.pack_row(bytes + row * matrix.columns, matrix.columns);
     }
   });
-}
-
-// Gives every page its memory now, so that the process does not grow while it serves. The kernel
-// does it alone where it can (Linux 5.14): the pages that it hands out are zero already.
-void CpuOps::touch(std::span<std::byte> memory) {
-  constexpr size_t kPiece = size_t{4} << 20;
-  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE
-  pool_.for_each(divide_up(static_cast<int64_t>(memory.size()), kPiece),
-                 [&](int64_t item, int32_t) {
-                   std::byte* begin = memory.data() + item * kPiece;
-                   const size_t bytes = std::min(kPiece, memory.size() - item * kPiece);
-                   if (::madvise(begin, bytes, kPopulateWrite) != 0) std::memset(begin, 0, bytes);
-                 });
 }
 
 }  // namespace m2

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -78,7 +79,6 @@ class CpuOps : public Ops {
          const Kernels& kernels, int32_t threads);
   // Points the buffers into `base`; with a null base only counts the bytes.
   size_t carve(std::byte* base);
-  void touch(std::span<std::byte> memory);
   void pack(const Matrix& matrix);
 
   int64_t q_width() const { return int64_t{shard_.num_heads} * config_.head_dim; }
@@ -158,6 +158,8 @@ class CpuOps : public Ops {
   float* sampled_ = nullptr;    // [max sample rows, hidden]
   float* logits_ = nullptr;     // [max sample rows, vocab_count]
   int64_t sample_rows_ = 0;
+
+  std::jthread touching_;  // last: it is done with the KV cache before that goes
 };
 
 }  // namespace m2
