@@ -68,10 +68,10 @@ def table(verdicts):
 
 
 def show(tables):
-    print(f"{'row':<34} cases |" + " |".join(f" {name}: tool   all  closed   typed" for name in tables))
+    print(f"{'row':<36} cases |" + " |".join(f" {name}: tool   all  closed   typed" for name in tables))
     total, rows = collections.Counter(), next(iter(tables.values()))
     for row in rows:
-        line = f"{row:<34} {rows[row]['cases']:>5} |"
+        line = f"{row:<36} {rows[row]['cases']:>5} |"
         total["cases"] += rows[row]["cases"]
         for name, t in tables.items():
             t = t[row]
