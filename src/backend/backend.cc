@@ -24,6 +24,8 @@ class CpuBackend final : public Backend {
                        threads_ == 1 ? "" : "s", reason_);
   }
   bool may_spin() const override { return may_spin_; }
+  Status serves(const ModelConfig&, const Shard&) const override { return {}; }
+  DType kv_dtype() const override { return DType::kF32; }
   size_t free_bytes() const override { return free_memory_bytes(); }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
@@ -49,7 +51,7 @@ constexpr const char* kCudaPlugin = "libm2_cuda.so";
 Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {
   std::string reason;
   if (options.device == "cpu") {
-    reason = "asked for";
+    reason = options.reason.empty() ? "asked for" : options.reason;
   } else if (options.device == "auto" || options.device == "cuda") {
     auto cuda = open_plugin(kCudaPlugin, options);
     if (cuda) return cuda;

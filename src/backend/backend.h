@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "model/config.h"
@@ -15,11 +16,22 @@
 
 namespace m2 {
 
+// Which steps of a GPU are recorded once and replayed: none, those of decode as a whole, or all by
+// pieces between attentions. kFull is kFullAndPiecewise: attention of a mixed step is launched.
+enum class GraphMode : uint8_t { kNone, kPiecewise, kFull, kFullDecodeOnly, kFullAndPiecewise };
+
+struct GraphOptions {
+  GraphMode mode = GraphMode::kFullDecodeOnly;
+  std::vector<int32_t> sizes{};  // tokens of the steps that are; empty: the usual ones
+  int32_t max_size = 0;          // of the usual ones; 0: 512
+};
+
 struct BackendOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   int32_t ranks = 1;            // on this machine
-  bool graphs = true;           // GPU: decode steps are recorded once and replayed
+  GraphOptions graphs{};
+  std::string reason{};  // why it is the CPU, where the caller knows better
 };
 
 class Backend {
@@ -30,8 +42,15 @@ class Backend {
   virtual std::string detail() const = 0;  // for the log: instruction set, threads, why this device
   // Whether ranks that wait for each other may spin: each of their threads has a core.
   virtual bool may_spin() const = 0;
+  // Refuses what the device cannot run, with the reason, before anything is loaded.
+  virtual Status serves(const ModelConfig& config, const Shard& shard) const = 0;
+  // In what keys and values are kept where nothing is asked for.
+  virtual DType kv_dtype() const = 0;
   // Memory that weights, KV cache and scratch of all ranks may take together.
   virtual size_t free_bytes() const = 0;
+  // All memory of a device that is the model's alone; 0 where it is shared with all else that the
+  // machine does, so that no more than needed is taken.
+  virtual size_t total_bytes() const { return 0; }
   virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                                const OpsLimits& limits) const = 0;
   // Allocates everything that the ops will ever use; an error says what did not fit.

@@ -54,6 +54,10 @@ class Ops {
   // rewrite that memory in its own order, or copy it to a device; `weights` then shows the result.
   virtual Status adopt(Weights& weights) = 0;
 
+  // Sizes of steps, in tokens, that the caller runs once before the first request, as decode rows
+  // and as a prompt, so that nothing is made on the way later.
+  virtual std::span<const int32_t> sizes_to_warm() const { return {}; }
+
   // Takes over the step's shape; the batch's arrays stay until the step's last op.
   virtual void begin_step(const Batch& batch) = 0;
 
@@ -79,6 +83,9 @@ class Ops {
   // Logprobs and draws from the logits. Order: allowed, banned and mask; bias; penalties;
   // temperature; min_p; top_k; top_p. Logprobs and ranks are those of the raw logits.
   virtual void sample(std::span<const SampleRequest> requests, Communicator& communicator) = 0;
+  // Whether collect() would not wait. A device that runs behind the caller says no while it works,
+  // and the caller queues what comes next meanwhile; two sample() may then be uncollected.
+  virtual bool ready() { return true; }
   // Waits for the oldest sample() not yet collected and fills `output`. An error is a device fault.
   virtual Status collect(SampleOutput& output) = 0;
 

@@ -4,6 +4,7 @@
 
 #include "parallel/local_communicator.h"
 #include "parallel/self_communicator.h"
+#include "runtime/warm_up.h"
 
 namespace m2 {
 namespace {
@@ -42,6 +43,7 @@ Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Paral
     M2_ASSIGN(const Shard shard, make_shard(config, parallelism, rank));
     M2_ASSIGN(RankParts parts, make_rank(config, shard, limits, load, backend));
     parts.communicator = std::move(communicators[rank]);
+    if (ranks == 1) M2_TRY(warm_up(parts, limits));  // several would have to step together
     all.push_back(std::move(parts));
   }
   return all;

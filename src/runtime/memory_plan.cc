@@ -17,6 +17,11 @@ namespace {
 // many ranks it is cut into.
 constexpr size_t kDefaultKvBytes = size_t{2} << 30;
 constexpr size_t kDefaultKvTokens = 16384;
+// A GPU's own: what a process takes of it before it allocates anything, about; what is left free
+// where no share is given; and from where on other processes' memory is worth a word.
+constexpr size_t kContextBytes = size_t{512} << 20;
+constexpr double kKeptShare = 0.015;
+constexpr size_t kWorthTelling = size_t{256} << 20;
 // Sample rows beyond one a sequence let prompt_logprobs take more than one position a step.
 constexpr int32_t kLeastSampleRows = 64;
 
@@ -63,8 +68,40 @@ Status check_options(const ModelConfig& config, const RuntimeOptions& o) {
   return {};
 }
 
+// What may be taken of the device, and who else has some of it.
+void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPlan& plan) {
+  plan.free_bytes = backend.free_bytes();
+  plan.total_bytes = backend.total_bytes();
+  if (plan.total_bytes == 0) return;
+  const size_t used = plan.total_bytes - std::min(plan.free_bytes, plan.total_bytes);
+  plan.held_bytes = used - std::min(used, kContextBytes);
+  const auto share = [&](double part) {
+    return static_cast<size_t>(static_cast<double>(plan.total_bytes) * part);
+  };
+  if (options.memory_share > 0) {
+    const size_t ceiling = share(options.memory_share);
+    plan.free_bytes = std::min(plan.free_bytes, ceiling - std::min(ceiling, kContextBytes));
+  } else {
+    plan.free_bytes -= std::min(plan.free_bytes, share(kKeptShare));
+  }
+}
+
+// For messages: what stands in the way of a plan that does not fit.
+std::string budget_text(const RuntimeOptions& options, const MemoryPlan& plan) {
+  if (plan.total_bytes == 0) return "";
+  std::string text = fmt::format(" of the GPU's {}", gib(plan.total_bytes));
+  if (options.memory_share > 0) {
+    text += fmt::format(" under gpu-memory-utilization {}", options.memory_share);
+  }
+  if (plan.held_bytes > kWorthTelling) {
+    text += fmt::format("; other processes hold about {} of it", gib(plan.held_bytes));
+  }
+  return text;
+}
+
 // Of one rank; `left` is a rank's share of what is free.
 size_t default_kv_bytes(size_t left, const MemoryPlan& plan) {
+  if (plan.total_bytes > 0) return left;
   const size_t ranks = plan.all_ranks();
   return std::min(left / 2,
                   std::max(kDefaultKvBytes / ranks, kDefaultKvTokens * plan.kv_bytes_a_token));
@@ -108,7 +145,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
   MemoryPlan plan;
   plan.ranks = shard.size;
   plan.replicas = options.replicas;
-  plan.free_bytes = backend.free_bytes();
+  plan_budget(options, backend, plan);
   plan.weights_bytes = weights_bytes(config, shard);
   OpsLimits& limits = plan.limits;
   limits.max_step_tokens = options.max_step_tokens;
@@ -117,29 +154,34 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
   limits.max_model_tokens =
       options.max_model_tokens > 0 ? options.max_model_tokens : config.max_position_embeddings;
   limits.block_tokens = options.block_tokens;
-  limits.kv_dtype = options.kv_dtype.value_or(DType::kF32);
+  limits.kv_dtype = options.kv_dtype.value_or(backend.kv_dtype());
   limits.real_vocab = options.real_vocab > 0 ? options.real_vocab : config.vocab_size;
 
   limits.num_blocks = 1;
   const OpsMemory one_block = backend.memory_for(config, shard, limits);
-  plan.kv_bytes_a_token = one_block.kv_bytes / limits.block_tokens;
-  plan.scratch_bytes = one_block.scratch_bytes;
+  limits.num_blocks = 2;
+  const size_t block_bytes =
+      backend.memory_for(config, shard, limits).kv_bytes - one_block.kv_bytes;
+  plan.kv_bytes_a_token = block_bytes / limits.block_tokens;
+  // A backend may keep blocks of its own.
+  plan.scratch_bytes = one_block.scratch_bytes + one_block.kv_bytes - block_bytes;
   const size_t ranks = plan.all_ranks();
   const size_t fixed = (plan.weights_bytes + plan.scratch_bytes) * ranks;
   const char* field = plan.replicas > 1 ? "data-parallel-size" : "";
   if (fixed >= plan.free_bytes) {
     return fail(ErrorKind::kUnavailable, field,
-                "{}the weights need {} and the working memory {}, but only {} are free",
+                "{}the weights need {} and the working memory {}, but only {} are free{}",
                 replicas_text(plan), gib(plan.weights_bytes * ranks),
-                gib(plan.scratch_bytes * ranks), gib(plan.free_bytes));
+                gib(plan.scratch_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan));
   }
   M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / ranks, plan));
   plan.kv_bytes = plan.kv_bytes_a_token * limits.block_tokens * limits.num_blocks;
   if (fixed + plan.kv_bytes * ranks > plan.free_bytes) {
-    return fail(ErrorKind::kUnavailable, "kv-cache-memory-bytes",
-                "{}weights {} + working memory {} + KV cache {} are more than the {} that are free",
-                replicas_text(plan), gib(plan.weights_bytes * ranks),
-                gib(plan.scratch_bytes * ranks), gib(plan.kv_bytes * ranks), gib(plan.free_bytes));
+    return fail(
+        ErrorKind::kUnavailable, "kv-cache-memory-bytes",
+        "{}weights {} + working memory {} + KV cache {} are more than the {} that are free{}",
+        replicas_text(plan), gib(plan.weights_bytes * ranks), gib(plan.scratch_bytes * ranks),
+        gib(plan.kv_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan));
   }
   return plan;
 }

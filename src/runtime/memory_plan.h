@@ -25,7 +25,9 @@ struct MemoryPlan {
   size_t kv_bytes_a_token = 0;
   size_t kv_bytes = 0;
   size_t scratch_bytes = 0;
-  size_t free_bytes = 0;       // of the device, before anything was taken
+  size_t free_bytes = 0;       // what may be taken, before anything was
+  size_t total_bytes = 0;      // of a device that is the model's alone; 0: a CPU's
+  size_t held_bytes = 0;       // of such a device, by other processes
   bool length_shrunk = false;  // max_model_tokens is less than the model's because of the KV cache
 
   int32_t all_ranks() const { return ranks * replicas; }

@@ -4,6 +4,10 @@
 #include <utility>
 
 namespace m2 {
+namespace {
+// How often a thread with nothing to queue looks whether the device has finished.
+constexpr std::chrono::microseconds kLook{20};
+}  // namespace
 
 Rank::Rank(RankParts parts, const Capacity& capacity)
     : parts_(std::move(parts)),
@@ -29,13 +33,39 @@ void Rank::push(Command command) {
   changed_.notify_all();
 }
 
+// While the device works on step k the thread looks for step k + 1, and queues it before it waits
+// for the tokens of k: so the device goes from one to the other without a pause. The engine asks
+// for the sampling of k + 1 only after it has got those tokens (engine/executor.h), so a thread
+// that is ahead misses nothing when it waits.
+bool Rank::next(std::unique_lock<std::mutex>& lock, Command& command) {
+  while (!stopping_) {
+    const bool waits = !uncollected_.empty();
+    const bool more = !commands_.empty();
+    const bool collects = ahead_ || (more && commands_.front().sample != nullptr);
+    if (waits && (collects || parts_.ops->ready())) {
+      at_step_ = uncollected_.front();
+      return true;
+    }
+    if (more) {
+      command = commands_.front();
+      commands_.pop();
+      at_step_ = command.forward != nullptr ? command.forward->step() : command.sample->step;
+      return true;
+    }
+    if (waits) {
+      changed_.wait_for(lock, kLook);
+    } else {
+      changed_.wait(lock);
+    }
+  }
+  return false;
+}
+
 void Rank::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return stopping_ || !commands_.empty(); });
-    if (stopping_) break;
-    const Command command = commands_.front();
-    commands_.pop();
+    Command command;
+    if (!next(lock, command)) break;
     lock.unlock();
     try {
       execute(command);
@@ -52,10 +82,22 @@ void Rank::run() {
 void Rank::execute(const Command& command) {
   if (command.forward != nullptr) {
     forward_.run(inputs_.batch(*command.forward));
-    return;
+    ahead_ = !uncollected_.empty();
+  } else if (command.sample != nullptr) {
+    forward_.sample(inputs_.requests(*command.sample));
+    uncollected_.push() = command.sample->step;
+    ahead_ = false;
+  } else {
+    collect();
   }
-  forward_.sample(inputs_.requests(*command.sample));
+}
+
+void Rank::collect() {
+  const uint64_t step = uncollected_.front();
+  uncollected_.pop();
+  ahead_ = false;
   if (Status status = parts_.ops->collect(output_); !status) {
+    status.error().message = fmt::format("step {}: {}", step, status.error().message);
     return fault(std::move(status.error()), true);
   }
   if (Status status = parts_.communicator->status(); !status) {
@@ -63,7 +105,7 @@ void Rank::execute(const Command& command) {
   }
   {
     std::lock_guard lock(mutex_);
-    take_output(command.sample->step, output_, results_.push());
+    take_output(step, output_, results_.push());
   }
   changed_.notify_all();
 }
@@ -85,7 +127,10 @@ Status Rank::take(Deadline deadline, StepResult& result) {
   const bool there =
       changed_.wait_until(lock, deadline, [&] { return !results_.empty() || !status_ || ended_; });
   if (!status_) return status_;
-  if (!there) return fail(ErrorKind::kInternal, "", "a step missed its deadline: the device hangs");
+  if (!there) {
+    return fail(ErrorKind::kInternal, "", "step {} missed its deadline: the device hangs",
+                at_step_);
+  }
   if (results_.empty()) return fail(ErrorKind::kInternal, "", "the rank has stopped");
   std::swap(result, results_.front());
   results_.pop();

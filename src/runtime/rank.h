@@ -53,18 +53,24 @@ class Rank {
   };
   void push(Command command);
   void run();
+  // What the thread does next, as long as the device runs behind it.
+  bool next(std::unique_lock<std::mutex>& lock, Command& command);
   void execute(const Command& command);
+  void collect();
   void fault(Error error, bool own);
 
   RankParts parts_;
   StepInputs inputs_;
   Forward forward_;
   SampleOutput output_;
+  Ring<uint64_t, 2> uncollected_;  // steps that were sampled; the thread's own
+  bool ahead_ = false;             // the step after the last sampled one is queued too
 
   std::mutex mutex_;
   std::condition_variable changed_;
   Ring<Command, 16> commands_;   // the engine has two steps under way
   Ring<StepResult, 8> results_;  // their memory is used again
+  uint64_t at_step_ = 0;         // what the thread works on or waits for
   Status status_;
   bool own_fault_ = false;
   bool stopping_ = false, ended_ = false;

@@ -17,15 +17,29 @@ Status check_replicas(int32_t replicas) {
                  kMaxReplicas, replicas);
 }
 
+// A GPU that cannot run this model, or not so, is passed by where any device will do.
+Result<std::unique_ptr<Backend>> choose_backend(const ModelConfig& config, const Shard& shard,
+                                                const RuntimeOptions& options) {
+  BackendOptions wanted{.device = options.device,
+                        .threads = options.threads,
+                        .ranks = shard.size * options.replicas,
+                        .graphs = options.graphs};
+  M2_ASSIGN(auto backend, open_backend(wanted));
+  const Status served = backend->serves(config, shard);
+  if (served) return backend;
+  if (options.device != "auto") return tl::unexpected(served.error());
+  wanted.device = "cpu";
+  wanted.reason = fmt::format("the GPU is not used: {}", served.error().message);
+  return open_backend(wanted);
+}
+
 }  // namespace
 
 Result<Runtime> make_runtime(const ModelConfig& config, const RuntimeOptions& options,
                              const LoadWeights& load) {
   M2_ASSIGN(const Shard shard, make_shard(config, options.parallelism, 0));
   M2_TRY(check_replicas(options.replicas));
-  M2_ASSIGN(auto backend, open_backend({.device = options.device,
-                                        .threads = options.threads,
-                                        .ranks = shard.size * options.replicas}));
+  M2_ASSIGN(auto backend, choose_backend(config, shard, options));
   Runtime runtime;
   M2_ASSIGN(runtime.plan, plan_memory(config, shard, options, *backend));
   runtime.device = backend->detail();

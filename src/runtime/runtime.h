@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/dtype.h"
 #include "base/error.h"
 #include "engine/executor.h"
@@ -25,12 +26,16 @@ struct RuntimeOptions {
   Parallelism parallelism;
   int32_t replicas = 1;  // --data-parallel-size: whole models beside each other
 
+  // --gpu-memory-utilization: the most of a GPU's memory to take, as a share of all of it; 0: what
+  // is free, but a little. Without meaning on a CPU.
+  double memory_share = 0;
   int64_t kv_cache_bytes = 0;      // --kv-cache-memory-bytes, of a rank; 0: a share of what is free
   int32_t num_blocks = 0;          // --num-gpu-blocks-override; 0: as many as kv_cache_bytes holds
   int32_t block_tokens = 16;       // --block-size
   int32_t max_model_tokens = 0;    // --max-model-len; 0: the model's, or what the KV cache holds
   int32_t max_sequences = 256;     // --max-num-seqs
   int32_t max_step_tokens = 2048;  // --max-num-batched-tokens
+  GraphOptions graphs{};           // --compilation-config and its like; of a GPU
   std::optional<DType> kv_dtype;   // --kv-cache-dtype; none: as the backend computes
   int32_t real_vocab = 0;  // ids from here up belong to no token and are never drawn; 0: none
 };

@@ -11,7 +11,9 @@
 #include "backend/backend.h"
 #include "loader/dummy.h"
 #include "parallel/local_communicator.h"
+#include "parallel/self_communicator.h"
 #include "runtime/rank_group.h"
+#include "runtime/warm_up.h"
 
 namespace m2 {
 namespace {
@@ -318,6 +320,160 @@ class FaultyOps : public Ops {
   const Fault fault_;
 };
 
+// A GPU with nothing behind it: for plans of memory.
+class FakeGpu final : public Backend {
+ public:
+  std::string name() const override { return "cuda"; }
+  std::string detail() const override { return "a GPU"; }
+  bool may_spin() const override { return false; }
+  Status serves(const ModelConfig&, const Shard&) const override { return {}; }
+  DType kv_dtype() const override { return DType::kBF16; }
+  size_t free_bytes() const override { return free; }
+  size_t total_bytes() const override { return size_t{80} << 30; }
+  OpsMemory memory_for(const ModelConfig&, const Shard&, const OpsLimits& limits) const override {
+    const size_t block = limits.block_tokens * kTokenBytes;
+    return {.kv_bytes = (limits.num_blocks + 1) * block, .scratch_bytes = size_t{1} << 30};
+  }
+  Result<std::unique_ptr<Ops>> make_ops(const ModelConfig&, const Shard&,
+                                        const OpsLimits&) override {
+    return fail(ErrorKind::kUnavailable, "", "there is none");
+  }
+
+  static constexpr size_t kTokenBytes = size_t{16} << 20;
+  size_t free = size_t{79} << 30;
+};
+
+class GpuPlan : public ::testing::Test {
+ protected:
+  Result<MemoryPlan> plan(const RuntimeOptions& options) {
+    const ModelConfig config = small_config();
+    return plan_memory(config, *make_shard(config, {}, 0), options, gpu_);
+  }
+  // Room for more tokens than fit, so that memory is what counts.
+  void SetUp() override { options_.max_sequences = 64; }
+  static double gib(size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+  static constexpr double kBlock = 0.25;  // GiB
+  FakeGpu gpu_;
+  RuntimeOptions options_ = small_options();
+};
+
+TEST_F(GpuPlan, TakesAllThatIsFreeButALittle) {
+  options_.kv_cache_bytes = options_.num_blocks = 0;
+  const auto made = plan(options_);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(made->limits.kv_dtype, DType::kBF16);
+  EXPECT_EQ(made->kv_bytes_a_token, FakeGpu::kTokenBytes)
+      << "the backend's own block is no token's";
+  EXPECT_NEAR(gib(made->kv_bytes + made->scratch_bytes + made->weights_bytes),
+              79 - 1.2 - kBlock / 2, kBlock / 2);
+}
+
+TEST_F(GpuPlan, AShareIsACeiling) {
+  options_.kv_cache_bytes = options_.num_blocks = 0;
+  options_.memory_share = 0.5;
+  const auto made = plan(options_);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_NEAR(gib(made->kv_bytes + made->scratch_bytes + made->weights_bytes),
+              40 - 0.5 - kBlock / 2, kBlock / 2);
+}
+
+TEST_F(GpuPlan, NamesWhatOthersHold) {
+  options_.kv_cache_bytes = options_.num_blocks = 0;
+  gpu_.free = size_t{1} << 29;
+  const auto made = plan(options_);
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().message.find("other processes hold about 79.00 GiB"), std::string::npos)
+      << made.error().message;
+}
+
+// A device that runs behind: it is done with a step only when the next one is queued.
+class LateOps final : public FaultyOps {
+ public:
+  explicit LateOps(std::string& order) : FaultyOps(Fault::kNone), order_(order) {}
+  void begin_step(const Batch&) override { order_ += 'f', ++forwards_; }
+  void sample(std::span<const SampleRequest>, Communicator&) override { order_ += 's'; }
+  bool ready() override { return forwards_ >= 3; }
+  Status collect(SampleOutput&) override {
+    order_ += 'c';
+    return {};
+  }
+
+ private:
+  std::string& order_;
+  int forwards_ = 0;
+};
+
+// Ops that want sizes to be run once, and write down what came.
+class WarmedOps final : public FaultyOps {
+ public:
+  using Steps = std::vector<std::pair<size_t, size_t>>;  // rows, tokens
+  explicit WarmedOps(Steps& steps) : FaultyOps(Fault::kNone), steps_(steps) {}
+  std::span<const int32_t> sizes_to_warm() const override { return sizes_; }
+  void begin_step(const Batch& batch) override {
+    steps_.emplace_back(batch.rows.size(), batch.tokens.size());
+    for (const BatchRow& row : batch.rows) {
+      EXPECT_GE(row.blocks.size() * 16, size_t(row.context_tokens) + row.num_tokens);
+      for (const int32_t block : row.blocks) EXPECT_TRUE(block >= 0 && block < 3) << block;
+    }
+  }
+
+ private:
+  const std::vector<int32_t> sizes_{1, 4, 100};
+  Steps& steps_;
+};
+
+// Every size as decode rows and as a prompt, the largest first, within the limits.
+TEST(WarmUp, RunsEverySizeAsRowsAndAsAPrompt) {
+  WarmedOps::Steps steps;
+  RankParts parts;
+  parts.communicator = std::make_unique<SelfCommunicator>();
+  parts.ops = std::make_unique<WarmedOps>(steps);
+  const OpsLimits limits{.max_step_tokens = 64,
+                         .max_sequences = 8,
+                         .max_sample_rows = 8,
+                         .max_model_tokens = 200,
+                         .num_blocks = 3,
+                         .block_tokens = 16,
+                         .kv_dtype = DType::kF32,
+                         .real_vocab = 10};
+  ASSERT_TRUE(warm_up(parts, limits));
+  EXPECT_EQ(steps, (WarmedOps::Steps{{8, 8}, {1, 48}, {4, 4}, {1, 4}, {1, 1}, {1, 1}}));
+}
+
+// The next step is queued before the tokens of the last are waited for, as the engine drives it.
+TEST(RankTest, QueuesTheNextStepBeforeItWaits) {
+  std::string order;
+  std::vector<RankParts> parts(1);
+  parts[0].communicator = std::make_unique<SelfCommunicator>();
+  parts[0].ops = std::make_unique<LateOps>(order);
+  const Capacity capacity{.num_blocks = 1,
+                          .max_step_tokens = 1,
+                          .max_sequences = 1,
+                          .max_sample_rows = 1,
+                          .max_model_tokens = 16,
+                          .vocab_size = 8};
+  std::vector<StepPlan> steps(3, StepPlan(capacity));
+  std::vector<SamplePlan> samples(3);
+  StepResult result;
+  {
+    RankGroup group(std::move(parts), capacity);
+    const auto wait = [&](uint64_t step) {
+      ASSERT_TRUE(group.wait(steady_clock::now() + std::chrono::seconds(20), result));
+      EXPECT_EQ(result.step, step);
+    };
+    for (uint64_t k = 0; k < 3; ++k) {
+      steps[k].set_step(k);
+      samples[k].step = k;
+      group.forward(steps[k]);
+      if (k > 0) wait(k - 1);
+      group.sample(samples[k]);
+    }
+    wait(2);
+  }
+  EXPECT_EQ(order, "fsfcsfcsc");
+}
+
 class Faults : public ::testing::TestWithParam<int32_t> {
  protected:
   // Four ranks, of which one has the fault.
@@ -337,6 +493,8 @@ class Faults : public ::testing::TestWithParam<int32_t> {
     // A rank that is left behind keeps its plans, in a process that is about to end.
     static auto* const plans = new std::deque<std::pair<StepPlan, SamplePlan>>;
     auto& [step, sample] = plans->emplace_back(StepPlan(capacity), SamplePlan());
+    step.set_step(7);
+    sample.step = 7;
     RankGroup group(std::move(parts), capacity);
     group.forward(step);
     group.sample(sample);
@@ -351,7 +509,7 @@ TEST_P(Faults, NoneIsNoError) { EXPECT_TRUE(run(FaultyOps::Fault::kNone, millise
 TEST_P(Faults, AnyRanksErrorComesBackWithItsName) {
   const Status status = run(FaultyOps::Fault::kError, milliseconds(5000));
   ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().message, rank_name() + ": the device fell over");
+  EXPECT_EQ(status.error().message, rank_name() + ": step 7: the device fell over");
 }
 
 TEST_P(Faults, ARankThatDiesIsAnErrorAtOnce) {
@@ -363,7 +521,8 @@ TEST_P(Faults, ARankThatDiesIsAnErrorAtOnce) {
 TEST_P(Faults, AHangIsAnErrorAtTheDeadlineAndTheGroupStillEnds) {
   const Status status = run(FaultyOps::Fault::kHang, milliseconds(50));
   ASSERT_FALSE(status);
-  EXPECT_NE(status.error().message.find("deadline"), std::string::npos);
+  EXPECT_NE(status.error().message.find("step 7 missed its deadline"), std::string::npos)
+      << status.error().message;
 }
 
 // A rank that nothing can reach is named and left behind.

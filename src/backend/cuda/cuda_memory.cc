@@ -10,6 +10,9 @@
 #include "base/carver.h"
 
 namespace m2 {
+
+using cuda::LinearKind;
+
 namespace {
 
 constexpr size_t kAlignment = 256;
@@ -49,7 +52,7 @@ void for_each_tensor(const ModelConfig& config, const Shard& shard, Weights& w, 
 
 }  // namespace
 
-Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
+Status CudaOps::check(const ModelConfig& config, const Shard& shard) {
   if (shard.size != 1) {
     return unsupported("tensor-parallel-size",
                        fmt::format("tensor parallel size {} is not served on GPUs yet: this "
@@ -80,11 +83,14 @@ Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLi
                                    config.num_experts, config.experts_per_token, cuda::kMaxExperts,
                                    cuda::kMaxExpertsPerToken));
   }
-  // F32 stands for "as the backend computes", which here is bf16.
-  if (limits.kv_dtype != DType::kF32 && limits.kv_dtype != DType::kBF16) {
-    return unsupported(
-        "kv-cache-dtype",
-        fmt::format("GPUs keep keys and values in BF16, not {} yet", dtype_name(limits.kv_dtype)));
+  return {};
+}
+
+Status CudaOps::check(const OpsLimits& limits) {
+  if (limits.kv_dtype != DType::kBF16 && limits.kv_dtype != DType::kF8E4M3) {
+    return unsupported("kv-cache-dtype",
+                       fmt::format("GPUs keep keys and values in bfloat16 or fp8, not in {}",
+                                   dtype_name(limits.kv_dtype)));
   }
   if (limits.block_tokens % cuda::kKeyGroup != 0) {
     return invalid("block-size", "block-size must be a multiple of {} on GPUs, got {}",
@@ -94,40 +100,58 @@ Status CudaOps::check(const ModelConfig& config, const Shard& shard, const OpsLi
 }
 
 CudaOps::CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
-                 int32_t device, bool graphs)
+                 int32_t device, const GraphOptions& graphs)
     : config_(config),
       shard_(shard),
       limits_(limits),
       device_(device),
-      graphs_(graphs ? limits.max_sequences : 0) {}
+      graphs_(graphs, limits),
+      block_stamp_(device < 0 ? 0 : limits.num_blocks) {}
+
+bool CudaOps::single_served() const {
+  const auto serves = [&](LinearKind kind, int64_t rows, int64_t columns, int32_t tokens) {
+    const Matrix shape{.data = nullptr,
+                       .scales = nullptr,
+                       .dtype = DType::kF8E4M3,
+                       .rows = rows,
+                       .columns = columns};
+    cuda::SingleArgs args = single(kind, shape, nullptr, nullptr, 0);
+    args.linear.tokens = tokens;
+    return cuda::single_serves(args, queue());
+  };
+  return config_.fp8() && shard_.size == 1 &&
+         serves(LinearKind::kStore, qkv_width(), config_.hidden_size, cuda::kMostSingleTokens) &&
+         serves(LinearKind::kAdd, config_.hidden_size, q_width(), 1) &&
+         serves(LinearKind::kGateUp, 2 * shard_.expert_columns, config_.hidden_size, 1) &&
+         serves(LinearKind::kDown, config_.hidden_size, shard_.expert_columns, 1);
+}
 
 int64_t CudaOps::max_tiles() const {
   return max_pairs() / cuda::kSmallTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
 }
 
-size_t CudaOps::kv_plane_elements() const {
+size_t CudaOps::kv_plane_bytes() const {
   // One more than the engine's: what padding rows store goes there.
   return (size_t(limits_.num_blocks) + 1) * shard_.num_kv_heads * limits_.block_tokens *
-         config_.head_dim;
+         config_.head_dim * dtype_bytes(limits_.kv_dtype);
 }
 
 size_t CudaOps::carve(std::byte* base) {
   Carver memory(base, kAlignment);
   const int64_t tokens = max_tokens(), hidden = config_.hidden_size;
-  const int64_t shares =
-      int64_t{StepGraphs::padded(limits_.max_sequences)} * shard_.num_heads * cuda::kMaxShares;
+  const int64_t shares = int64_t{max_rows()} * shard_.num_heads * cuda::kMaxShares;
   memory.take(inverse_frequency_, config_.rotary_dim / 2);
   memory.take(last_token_, limits_.max_sequences);
   memory.take(hidden_, tokens * hidden);
   memory.take(normed_, tokens * hidden);
   memory.take(exact_normed_, tokens * hidden);
   memory.take(qkv_, tokens * qkv_width());
+  memory.take(squares_, int64_t{cuda::kMostSingleTokens} * qkv_width() / 16);
   memory.take(q_, tokens * q_width());
   memory.take(attended_, tokens * q_width());
   memory.take(partial_, shares * config_.head_dim);
   memory.take(softmax_, shares);
-  memory.take(shares_done_,
-              int64_t{StepGraphs::padded(limits_.max_sequences)} * shard_.num_kv_heads);
+  memory.take(shares_done_, int64_t{max_rows()} * shard_.num_kv_heads);
   memory.take(rotation_, tokens * config_.rotary_dim / 2);
   memory.take(router_, tokens * config_.num_experts);
   memory.take(chosen_, max_pairs());
@@ -149,12 +173,12 @@ size_t CudaOps::carve(std::byte* base) {
 }
 
 OpsMemory CudaOps::memory_for(const ModelConfig& config, const Shard& shard,
-                              const OpsLimits& limits) {
-  CudaOps counter(config, shard, limits, -1, false);
+                              const OpsLimits& limits, const GraphOptions& graphs) {
+  CudaOps counter(config, shard, limits, -1, graphs);
   OpsMemory memory;
-  memory.kv_bytes = size_t{2} * config.num_layers * counter.kv_plane_elements() * sizeof(bf16_t);
+  memory.kv_bytes = size_t{2} * config.num_layers * counter.kv_plane_bytes();
   memory.scratch_bytes = counter.carve(nullptr) +
-                         StepUpload::at(nullptr, limits, counter.group()).bytes +
+                         StepUpload::at(nullptr, limits, counter.group(), counter.largest()).bytes +
                          SampleQueue::bytes(limits, config.vocab_size) +
                          size_t(limits.max_sequences) * config.vocab_size * sizeof(uint16_t);
   return memory;
@@ -162,8 +186,9 @@ OpsMemory CudaOps::memory_for(const ModelConfig& config, const Shard& shard,
 
 Result<std::unique_ptr<CudaOps>> CudaOps::create(const ModelConfig& config, const Shard& shard,
                                                  const OpsLimits& limits, int32_t device,
-                                                 bool graphs) {
-  M2_TRY(check(config, shard, limits));
+                                                 const GraphOptions& graphs) {
+  M2_TRY(check(config, shard));
+  M2_TRY(check(limits));
   std::unique_ptr<CudaOps> ops(new CudaOps(config, shard, limits, device, graphs));
   M2_TRY(ops->allocate());
   return ops;
@@ -175,16 +200,17 @@ Status CudaOps::allocate() {
       cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
       "cudaDeviceGetAttribute"));
   overlap_ = cuda::code_overlaps();
+  serves_single_ = single_served();
   M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
-  const size_t kv_bytes = 2 * config_.num_layers * kv_plane_elements() * sizeof(bf16_t);
+  const size_t kv_bytes = size_t{2} * config_.num_layers * kv_plane_bytes();
   // A model without layers, as tests use, has no cache.
   M2_ASSIGN(kv_memory_, DeviceMemory::make(std::max(kv_bytes, kAlignment), "the KV cache"));
   M2_ASSIGN(scratch_memory_, DeviceMemory::make(carve(nullptr), "working memory"));
   carve(scratch_memory_.data());
   const size_t counts_bytes = size_t(limits_.max_sequences) * config_.vocab_size * 2;
   M2_ASSIGN(counts_memory_, DeviceMemory::make(counts_bytes, "penalty counts"));
-  M2_ASSIGN(step_upload_, Upload::make(StepUpload::at(nullptr, limits_, group()).bytes));
-  step_ = StepUpload::at(step_upload_.device(), limits_, group());
+  M2_ASSIGN(step_upload_, Upload::make(StepUpload::at(nullptr, limits_, group(), largest()).bytes));
+  step_ = StepUpload::at(step_upload_.device(), limits_, group(), largest());
   M2_ASSIGN(head_upload_, Upload::make(limits_.max_sample_rows * sizeof(int32_t)));
   M2_ASSIGN(samples_, SampleQueue::make(limits_, config_.vocab_size,
                                         {.logits = logits_,

@@ -26,7 +26,7 @@ void CudaOps::begin_step(const Batch& batch) {
   real_tokens_ = static_cast<int32_t>(batch.tokens.size());
   const auto rows = static_cast<int32_t>(batch.rows.size());
   M2_CHECK(real_tokens_ <= limits_.max_step_tokens && rows <= limits_.max_sequences);
-  const StepUpload host = StepUpload::at(step_upload_.begin(), limits_, group());
+  const StepUpload host = StepUpload::at(step_upload_.begin(), limits_, group(), largest());
   *host.num_tokens = real_tokens_;
   std::copy(batch.tokens.begin(), batch.tokens.end(), host.tokens);
   int32_t num_blocks = 0;
@@ -36,33 +36,56 @@ void CudaOps::begin_step(const Batch& batch) {
     const int32_t length = row.context_tokens + row.num_tokens;
     const int32_t used = cuda::divide_up(length, limits_.block_tokens);
     M2_CHECK(used <= std::ssize(row.blocks) && length <= limits_.max_model_tokens);
-    std::copy_n(row.blocks.begin(), used, host.blocks + num_blocks);
-    num_blocks += used;
+    for (int32_t i = 0; i < used; ++i) {
+      M2_CHECK(row.blocks[i] >= 0 && row.blocks[i] < limits_.num_blocks);
+      host.blocks[num_blocks++] = row.blocks[i];
+    }
     for (int32_t i = 0; i < row.num_tokens; ++i) {
       host.token_row[row.first_token + i] = r;
       host.position[row.first_token + i] = row.context_tokens + i;
     }
   }
   const bool decode = rows > 0 && rows == real_tokens_;
-  tokens_ = decode ? StepGraphs::padded(rows) : real_tokens_;
-  if (tokens_ > rows && decode) {
-    pad_rows(host, rows, num_blocks);
+  tokens_ = graphs_.padded(real_tokens_);
+  alone_ = decode && rows_are_apart(batch);
+  single_ = decode && tokens_ == 1 && serves_single_;
+  fused_ = alone_ && tokens_ <= cuda::kMostSingleTokens && serves_single_;
+  if (tokens_ > real_tokens_) {
+    pad(host, rows, num_blocks, decode);
     ++num_blocks;
   }
   plan_attention(decode ? tokens_ : rows, host);
   note(step_upload_.send(host.blocks_offset + num_blocks * sizeof(int32_t), stream_),
        "a step's inputs");
-  if (decode && error_) note(graphs_.begin(tokens_, stream_));
+  if (error_ && (alone_ || !decode)) note(graphs_.begin(tokens_, decode, stream_));
 }
 
-// Padding: rows of one token without context, which store to a block of their own and go to no
-// expert.
-void CudaOps::pad_rows(const StepUpload& host, int32_t rows, int32_t num_blocks) {
+// Whether no row of a decode step reads a block that another one stores into: when a prompt's last
+// token fills a block, its twin may read it in the same step.
+bool CudaOps::rows_are_apart(const Batch& batch) {
+  ++stamp_;
+  const auto stored = [&](const BatchRow& row) {
+    return row.context_tokens / limits_.block_tokens;
+  };
+  for (const BatchRow& row : batch.rows) block_stamp_[row.blocks[stored(row)]] = stamp_;
+  for (const BatchRow& row : batch.rows) {
+    for (int32_t i = 0; i < stored(row); ++i) {
+      if (block_stamp_[row.blocks[i]] == stamp_) return false;
+    }
+  }
+  return true;
+}
+
+// Padding: tokens without context, which are stored to a block of their own and go to no expert. In
+// decode steps they are rows, as attention's launch counts those; otherwise one row that attention
+// leaves out.
+void CudaOps::pad(const StepUpload& host, int32_t rows, int32_t num_blocks, bool decode) {
   host.blocks[num_blocks] = limits_.num_blocks;
-  for (int32_t r = rows; r < tokens_; ++r) {
-    host.rows[r] = {0, r, 1, 0, num_blocks};
-    host.tokens[r] = host.position[r] = 0;
-    host.token_row[r] = r;
+  host.rows[rows] = {0, real_tokens_, 1, 0, num_blocks};
+  for (int32_t i = real_tokens_; i < tokens_; ++i) {
+    host.tokens[i] = host.position[i] = 0;
+    host.token_row[i] = decode ? i : rows;
+    if (decode) host.rows[i] = {0, i, 1, 0, num_blocks};
   }
 }
 
@@ -137,39 +160,75 @@ void CudaOps::linear(LinearKind kind, const Matrix& m, const uint16_t* x, int32_
                       queue());
 }
 
+// In a step of few tokens.
+cuda::SingleArgs CudaOps::single(LinearKind kind, const Matrix& m, const uint16_t* x, void* out,
+                                 int32_t out_stride) const {
+  return {.linear = {.kind = kind,
+                     .weights = {m.data, m.scales, static_cast<int32_t>(m.rows),
+                                 static_cast<int32_t>(m.columns), true},
+                     .x = x,
+                     .tokens = tokens_,
+                     .lists = {},
+                     .out = out,
+                     .out_stride = out_stride,
+                     .multiprocessors = multiprocessors_},
+          .hidden = hidden_,
+          .epsilon = config_.rms_norm_eps,
+          .logits = router_,
+          .num_experts = config_.num_experts,
+          .count = config_.experts_per_token};
+}
+
 void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
   cuda::NormArgs norm = norm_args(weight, normed_);
   norm.sums = take_sums();
   if (graphs_.skip(qkv.data)) return;
+  if (single_) {
+    cuda::SingleArgs args = single(LinearKind::kStore, qkv, nullptr, qkv_, qkv_width());
+    args.norm = weight;
+    args.squares = squares_;
+    cuda::launch_single(args, queue());
+    return note("norm_qkv");
+  }
   cuda::launch_norm(norm, queue());
-  linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+  if (fused_) {
+    cuda::SingleArgs args = single(LinearKind::kStore, qkv, normed_, qkv_, qkv_width());
+    args.squares = squares_;
+    cuda::launch_single(args, queue());
+  } else {
+    linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+  }
   note("norm_qkv");
 }
 
 void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm, Communicator&) {
+  note(graphs_.pause(stream_));
   if (graphs_.skip(q_norm)) return;
-  auto* kv = reinterpret_cast<bf16_t*>(kv_memory_.data());
-  const cuda::KvPlanes planes{.keys = kv + 2 * layer * kv_plane_elements(),
-                              .values = kv + (2 * layer + 1) * kv_plane_elements(),
+  std::byte* kv = kv_memory_.data() + 2 * layer * kv_plane_bytes();
+  const cuda::KvPlanes planes{.keys = kv,
+                              .values = kv + kv_plane_bytes(),
                               .num_heads = shard_.num_kv_heads,
                               .block_tokens = limits_.block_tokens,
-                              .head_dim = config_.head_dim};
-  cuda::launch_qk_norm({.qkv = qkv_,
-                        .token_row = step_.token_row,
-                        .position = step_.position,
-                        .rows = step_.rows,
-                        .blocks = step_.blocks,
-                        .q_norm = q_norm,
-                        .k_norm = k_norm,
-                        .rotation = rotation_,
-                        .num_tokens = tokens_,
-                        .num_heads = shard_.num_heads,
-                        .half = config_.rotary_dim / 2,
-                        .epsilon = config_.rms_norm_eps,
-                        .q = q_,
-                        .kv = planes},
-                       queue());
-  note("qk_norm");
+                              .head_dim = config_.head_dim,
+                              .fp8 = limits_.kv_dtype == DType::kF8E4M3};
+  if (!fused_) {
+    cuda::launch_qk_norm({.qkv = qkv_,
+                          .token_row = step_.token_row,
+                          .position = step_.position,
+                          .rows = step_.rows,
+                          .blocks = step_.blocks,
+                          .q_norm = q_norm,
+                          .k_norm = k_norm,
+                          .rotation = rotation_,
+                          .num_tokens = tokens_,
+                          .num_heads = shard_.num_heads,
+                          .half = config_.rotary_dim / 2,
+                          .epsilon = config_.rms_norm_eps,
+                          .q = q_,
+                          .kv = planes},
+                         queue());
+    note("qk_norm");
+  }
   cuda::launch_attention(
       {.q = q_,
        .kv = planes,
@@ -186,13 +245,26 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
        .shares = cuda::attention_shares(num_decode_rows_, shard_.num_kv_heads, multiprocessors_),
        .partial = partial_,
        .softmax = softmax_,
-       .done = shares_done_},
+       .done = shares_done_,
+       .fused = {.qkv = fused_ ? qkv_ : nullptr,
+                 .squares = squares_,
+                 .q_norm = q_norm,
+                 .k_norm = k_norm,
+                 .rotation = rotation_,
+                 .half = config_.rotary_dim / 2,
+                 .epsilon = config_.rms_norm_eps}},
       queue());
   note("attention");
+  if (error_) note(graphs_.resume(stream_));
 }
 
 void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
   if (graphs_.skip(o_proj.data)) return;
+  if (single_) {
+    cuda::launch_single(single(LinearKind::kAdd, o_proj, attended_, hidden_, config_.hidden_size),
+                        queue());
+    return note("o_proj_add");
+  }
   linear(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size);
   note("o_proj_add");
 }
@@ -218,8 +290,18 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
 
 void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const Matrix& down,
                           Communicator&) {
-  sums_pending_ = true;
+  sums_pending_ = !single_;
   if (graphs_.skip(gate_up.data)) return;
+  if (single_) {
+    const auto width = static_cast<int32_t>(shard_.expert_columns);
+    cuda::SingleArgs args = single(LinearKind::kGateUp, gate_up, normed_, activated_, width);
+    args.bias = gate_bias;
+    cuda::launch_single(args, queue());
+    args = single(LinearKind::kDown, down, activated_, hidden_, config_.hidden_size);
+    args.bias = gate_bias;
+    cuda::launch_single(args, queue());
+    return note("experts");
+  }
   cuda::launch_route(
       {.choose = {.logits = router_,
                   .bias = gate_bias,

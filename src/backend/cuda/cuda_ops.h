@@ -1,6 +1,6 @@
 // The ops on an NVIDIA GPU: bf16 residual, f16 inputs of FP8 weights, fp32 sums, FP8 and bf16
-// weights widened exactly, fp32 router, paged KV in bf16. Calls enqueue on the rank's own stream
-// and return; only collect() and read_logits() wait.
+// weights widened exactly, fp32 router, paged KV in bf16 or FP8. Calls enqueue on the rank's own
+// stream and return; only collect() and read_logits() wait.
 //
 // Not batch-invariant: kernels are chosen by the number of tokens (docs/numerics.md).
 #pragma once
@@ -16,6 +16,7 @@
 #include "backend/cuda/portable/linear.cuh"
 #include "backend/cuda/portable/norm.cuh"
 #include "backend/cuda/portable/sample.cuh"
+#include "backend/cuda/portable/single.cuh"
 #include "backend/cuda/sample_queue.h"
 #include "backend/cuda/step_graphs.h"
 #include "backend/cuda/step_upload.h"
@@ -27,15 +28,17 @@ namespace m2 {
 class CudaOps final : public Ops {
  public:
   // Refuses shapes that the kernels do not serve, with the numbers.
-  static Status check(const ModelConfig& config, const Shard& shard, const OpsLimits& limits);
+  static Status check(const ModelConfig& config, const Shard& shard);
+  static Status check(const OpsLimits& limits);
   static OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
-                              const OpsLimits& limits);
+                              const OpsLimits& limits, const GraphOptions& graphs);
   static Result<std::unique_ptr<CudaOps>> create(const ModelConfig& config, const Shard& shard,
                                                  const OpsLimits& limits, int32_t device,
-                                                 bool graphs);
+                                                 const GraphOptions& graphs);
   ~CudaOps() override;
 
   Status adopt(Weights& weights) override;
+  std::span<const int32_t> sizes_to_warm() const override { return graphs_.sizes(); }
   void begin_step(const Batch& batch) override;
   void embed(const Matrix& embed, Communicator& communicator) override;
   void norm_qkv(const float* norm, const Matrix& qkv) override;
@@ -48,16 +51,17 @@ class CudaOps final : public Ops {
   void head(std::span<const SampleRequest> requests, const float* norm,
             const Matrix& lm_head) override;
   void sample(std::span<const SampleRequest> requests, Communicator& communicator) override;
+  bool ready() override { return samples_->ready(); }
   Status collect(SampleOutput& output) override;
   Status read_logits(std::span<float> logits) override;
 
  private:
   CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits, int32_t device,
-          bool graphs);
+          const GraphOptions& graphs);
   Status allocate();
   // Points the buffers into `base`; with a null base only counts the bytes.
   size_t carve(std::byte* base);
-  size_t kv_plane_elements() const;  // keys or values of one layer
+  size_t kv_plane_bytes() const;  // keys or values of one layer
 
   void activate();
   // Keeps the first error; collect() reports it.
@@ -65,12 +69,18 @@ class CudaOps final : public Ops {
   void note(const char* what) { note(cudaPeekAtLastError(), what); }
 
   // Ends the ops between begin_step() and head().
-  void end_ops() { note(graphs_.end(stream_)); }
+  void end_ops() {
+    if (error_) note(graphs_.end(stream_));
+  }
   void note(const Status& status) {
     if (!status && error_) error_ = status;
   }
 
-  void pad_rows(const StepUpload& host, int32_t rows, int32_t num_blocks);
+  bool rows_are_apart(const Batch& batch);
+  bool single_served() const;
+  cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
+                          int32_t out_stride) const;
+  void pad(const StepUpload& host, int32_t rows, int32_t num_blocks, bool decode);
   void plan_attention(int32_t rows, const StepUpload& host);
   cuda::Queue queue() const { return {stream_, overlap_}; }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
@@ -82,7 +92,9 @@ class CudaOps final : public Ops {
   int32_t kv_width() const { return shard_.num_kv_heads * config_.head_dim; }
   int32_t qkv_width() const { return q_width() + 2 * kv_width(); }
   int32_t group() const { return shard_.num_heads / shard_.num_kv_heads; }
-  int32_t max_tokens() const { return StepUpload::max_tokens(limits_); }
+  int32_t largest() const { return graphs_.sizes().empty() ? 0 : graphs_.sizes().back(); }
+  int32_t max_tokens() const { return StepUpload::max_tokens(limits_, largest()); }
+  int32_t max_rows() const { return StepUpload::max_rows(limits_, largest()); }
   int64_t max_pairs() const { return int64_t{max_tokens()} * config_.experts_per_token; }
   int64_t max_tiles() const;
 
@@ -92,7 +104,8 @@ class CudaOps final : public Ops {
   const int32_t device_;
   int32_t multiprocessors_ = 1;
   cudaStream_t stream_ = nullptr;
-  bool overlap_ = false;  // cuda::Queue
+  bool overlap_ = false;        // cuda::Queue
+  bool serves_single_ = false;  // the shapes of every product
   Status error_;
   DeviceMemory weights_memory_, kv_memory_, scratch_memory_, counts_memory_;
 
@@ -101,7 +114,12 @@ class CudaOps final : public Ops {
   StepUpload step_;  // on the device
   StepGraphs graphs_;
   int32_t real_tokens_ = 0;
-  int32_t tokens_ = 0;  // with the padding of a decode step
+  int32_t tokens_ = 0;                 // with the padding of a decode step
+  bool alone_ = false;                 // decode rows that read nothing of each other's
+  bool fused_ = false;                 // a few of them: attention norms for itself
+  bool single_ = false;                // one of them, in kernels of its own
+  std::vector<uint32_t> block_stamp_;  // [num_blocks] the last step that stored into it
+  uint32_t stamp_ = 0;
   int32_t num_items_ = 0, num_decode_rows_ = 0, sample_rows_ = 0;
   std::unique_ptr<SampleQueue> samples_;
 
@@ -111,6 +129,7 @@ class CudaOps final : public Ops {
   uint16_t* normed_ = nullptr;          // [max tokens, hidden]
   float* exact_normed_ = nullptr;       // [max tokens, hidden] the router's input
   float* qkv_ = nullptr;                // [max tokens, qkv_width]
+  float* squares_ = nullptr;            // [kMostSingleTokens, qkv_width / 16]
   bf16_t* q_ = nullptr;                 // [max tokens, q_width]
   uint16_t* attended_ = nullptr;        // [max tokens, q_width]
   float* partial_ = nullptr;            // [max sequences, heads, kMaxShares, head_dim]

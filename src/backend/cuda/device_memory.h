@@ -82,6 +82,12 @@ class Event {
   }
 
   cudaError_t record(cudaStream_t stream) { return cudaEventRecord(event_, stream); }
+  // Whether wait() would return at once, with whatever.
+  bool done() const {
+    if (cudaEventQuery(event_) != cudaErrorNotReady) return true;
+    (void)cudaGetLastError();  // it says so there too
+    return false;
+  }
   cudaError_t wait() { return cudaEventSynchronize(event_); }
 
  private:

@@ -16,7 +16,7 @@ constexpr int kLeastMajor = 8;
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int32_t devices, const cudaDeviceProp& first, bool graphs)
+  CudaBackend(int32_t devices, const cudaDeviceProp& first, const GraphOptions& graphs)
       : devices_(devices), first_(first), graphs_(graphs) {}
 
   std::string name() const override { return "cuda"; }
@@ -33,14 +33,24 @@ class CudaBackend final : public Backend {
         driver % 1000 / 10);
   }
   bool may_spin() const override { return false; }
+  Status serves(const ModelConfig& config, const Shard& shard) const override {
+    if (shard.size > devices_) {
+      return fail(ErrorKind::kUnsupported, "tensor-parallel-size",
+                  "tensor-parallel-size {} needs as many GPUs, but {} {} here", shard.size,
+                  devices_, devices_ == 1 ? "is" : "are");
+    }
+    return CudaOps::check(config, shard);
+  }
+  DType kv_dtype() const override { return DType::kBF16; }
   size_t free_bytes() const override {
     size_t free = 0, total = 0;
     if (cudaSetDevice(0) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
     return free;
   }
+  size_t total_bytes() const override { return first_.totalGlobalMem; }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
-    return CudaOps::memory_for(config, shard, limits);
+    return CudaOps::memory_for(config, shard, limits, graphs_);
   }
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
                                         const OpsLimits& limits) override {
@@ -55,7 +65,7 @@ class CudaBackend final : public Backend {
  private:
   const int32_t devices_;
   const cudaDeviceProp first_;
-  const bool graphs_;
+  const GraphOptions graphs_;
 };
 
 Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {

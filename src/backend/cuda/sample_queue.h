@@ -26,6 +26,8 @@ class SampleQueue {
   static size_t bytes(const OpsLimits& limits, int32_t vocab);
 
   Status push(std::span<const SampleRequest> requests, uint16_t* counts, const cuda::Queue& queue);
+  // Whether pop() would not wait.
+  bool ready() const { return count_ == 0 || pending_[first_].done.done(); }
   // Waits for the oldest push.
   Status pop(SampleOutput& output);
 

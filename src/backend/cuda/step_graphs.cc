@@ -1,54 +1,82 @@
 #include "backend/cuda/step_graphs.h"
 
+#include <algorithm>
+
 #include "backend/cuda/cuda_error.h"
 #include "base/check.h"
 
 namespace m2 {
 namespace {
 
-// 1, 2, 4, 8, then every multiple of 8.
-constexpr int32_t kStep = 8;
+constexpr int32_t kMostByDefault = 512;
 
 }  // namespace
 
+// 1, 2, 4, then every multiple of 8 to 256 and of 16 from there, as far as sequences may decode.
+std::vector<int32_t> StepGraphs::sizes_for(const GraphOptions& options, const OpsLimits& limits) {
+  std::vector<int32_t> sizes = options.sizes;
+  const int32_t most = options.max_size > 0 ? options.max_size : kMostByDefault;
+  if (sizes.empty()) {
+    const int32_t wanted = std::min(most, limits.max_sequences);
+    for (int32_t size = 1; sizes.empty() || sizes.back() < wanted;) {
+      sizes.push_back(size);
+      size += size < 4 ? size : size < 8 ? 4 : size < 256 ? 8 : 16;
+    }
+  }
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  // No step has more tokens than the first size past the limit can take.
+  const auto enough = std::lower_bound(sizes.begin(), sizes.end(), limits.max_step_tokens);
+  if (enough != sizes.end()) sizes.erase(enough + 1, sizes.end());
+  return sizes;
+}
+
+StepGraphs::StepGraphs(const GraphOptions& options, const OpsLimits& limits)
+    : mode_wanted_(options.mode),
+      sizes_(sizes_for(options, limits)),
+      full_(sizes_.size()),
+      pieced_(sizes_.size()) {}
+
 StepGraphs::~StepGraphs() {
-  for (Graph& graph : graphs_) {
-    if (graph.graph != nullptr) (void)cudaGraphExecDestroy(graph.graph);
-  }
+  const auto destroy = [](std::vector<Graph>& graphs) {
+    for (Graph& graph : graphs) {
+      if (graph.graph != nullptr) (void)cudaGraphExecDestroy(graph.graph);
+    }
+  };
+  destroy(full_);
+  for (std::vector<Graph>& graphs : pieced_) destroy(graphs);
 }
 
-int32_t StepGraphs::padded(int32_t rows) {
-  if (rows <= 2) return rows;
-  if (rows <= 4) return 4;
-  return (rows + kStep - 1) / kStep * kStep;
+int32_t StepGraphs::padded(int32_t tokens) const {
+  const auto size = std::lower_bound(sizes_.begin(), sizes_.end(), tokens);
+  return size == sizes_.end() ? tokens : *size;
 }
 
-size_t StepGraphs::index_of(int32_t padded_rows) {
-  return padded_rows < kStep ? padded_rows / 2 : 2 + padded_rows / kStep;
-}
-
-size_t StepGraphs::sizes(int32_t max_rows) {
-  return max_rows == 0 ? 0 : index_of(padded(max_rows)) + 1;
-}
-
-Status StepGraphs::begin(int32_t padded_rows, cudaStream_t stream) {
+Status StepGraphs::begin(int32_t padded_tokens, bool decode, cudaStream_t stream) {
   mode_ = Mode::kDirect;
-  const size_t index = index_of(padded_rows);
-  if (index >= graphs_.size()) return {};
-  current_ = &graphs_[index];
-  trace_ = 0;
-  if (current_->graph != nullptr) {
-    mode_ = Mode::kReplay;
-  } else if (current_->seen) {
-    mode_ = Mode::kRecord;
-    return cuda_status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
-                       "recording a step");
-  }
-  current_->seen = true;
-  return {};
+  pieces_ = nullptr;
+  const auto size = std::lower_bound(sizes_.begin(), sizes_.end(), padded_tokens);
+  if (mode_wanted_ == GraphMode::kNone || size == sizes_.end()) return {};
+  const size_t index = size - sizes_.begin();
+  if (decode && mode_wanted_ != GraphMode::kPiecewise) return start(full_[index], stream);
+  if (mode_wanted_ == GraphMode::kFullDecodeOnly) return {};
+  pieces_ = &pieced_[index];
+  piece_ = 0;
+  if (pieces_->empty()) pieces_->resize(1);
+  return start(pieces_->front(), stream);
 }
 
-Status StepGraphs::end(cudaStream_t stream) {
+Status StepGraphs::start(Graph& graph, cudaStream_t stream) {
+  current_ = &graph;
+  trace_ = 0;
+  mode_ = graph.graph != nullptr ? Mode::kReplay : Mode::kRecord;
+  if (mode_ == Mode::kReplay) return {};
+  // Relaxed: a kernel's first launch may load its code.
+  return cuda_status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed),
+                     "recording a step");
+}
+
+Status StepGraphs::finish(cudaStream_t stream) {
   const Mode mode = mode_;
   mode_ = Mode::kDirect;
   if (mode == Mode::kDirect) return {};
@@ -58,10 +86,22 @@ Status StepGraphs::end(cudaStream_t stream) {
     const cudaError_t error = cudaGraphInstantiate(&current_->graph, graph, 0);
     (void)cudaGraphDestroy(graph);
     M2_TRY(cuda_status(error, "making a step's graph"));
+    M2_TRY(cuda_status(cudaGraphUpload(current_->graph, stream), "a step's graph"));
     current_->trace = trace_;
   }
   M2_CHECK(trace_ == current_->trace, "a replayed step's ops are not those that were recorded");
   return cuda_status(cudaGraphLaunch(current_->graph, stream), "a step's graph");
+}
+
+Status StepGraphs::resume(cudaStream_t stream) {
+  if (pieces_ == nullptr) return {};
+  if (++piece_ == pieces_->size()) pieces_->emplace_back();
+  return start((*pieces_)[piece_], stream);
+}
+
+Status StepGraphs::end(cudaStream_t stream) {
+  pieces_ = nullptr;
+  return finish(stream);
 }
 
 }  // namespace m2

@@ -7,7 +7,6 @@
 #include <cstdint>
 
 #include "backend/cuda/portable/attention.cuh"
-#include "backend/cuda/step_graphs.h"
 #include "model/ops.h"
 
 namespace m2 {
@@ -24,12 +23,13 @@ struct StepUpload {
   int32_t* blocks = nullptr;             // [max blocks]
   size_t blocks_offset = 0, bytes = 0;
 
-  // Decode steps are padded, also the largest.
-  static int32_t max_rows(const OpsLimits& limits) {
-    return StepGraphs::padded(limits.max_sequences);
+  // Steps are padded, also the largest; `largest` is the largest padded size. Padding of decode
+  // rows is rows, that of other steps one row more.
+  static int32_t max_tokens(const OpsLimits& limits, int32_t largest) {
+    return std::max(limits.max_step_tokens, largest);
   }
-  static int32_t max_tokens(const OpsLimits& limits) {
-    return std::max(limits.max_step_tokens, max_rows(limits));
+  static int32_t max_rows(const OpsLimits& limits, int32_t largest) {
+    return std::max(limits.max_sequences + 1, largest);
   }
   static int32_t max_items(const OpsLimits& limits, int32_t group) {
     return cuda::divide_up(int64_t{limits.max_step_tokens} * group, cuda::kItemQueries) +
@@ -37,7 +37,7 @@ struct StepUpload {
   }
 
   // With a null base only the sizes are right.
-  static StepUpload at(std::byte* base, const OpsLimits& limits, int32_t group) {
+  static StepUpload at(std::byte* base, const OpsLimits& limits, int32_t group, int32_t largest) {
     StepUpload places;
     size_t offset = 0;
     const auto take = [&](auto*& pointer, int64_t count) {
@@ -46,11 +46,11 @@ struct StepUpload {
       offset += (count * sizeof(T) + 255) / 256 * 256;
     };
     take(places.num_tokens, 1);
-    take(places.tokens, max_tokens(limits));
-    take(places.token_row, max_tokens(limits));
-    take(places.position, max_tokens(limits));
-    take(places.rows, max_rows(limits));
-    take(places.decode_rows, max_rows(limits));
+    take(places.tokens, max_tokens(limits, largest));
+    take(places.token_row, max_tokens(limits, largest));
+    take(places.position, max_tokens(limits, largest));
+    take(places.rows, max_rows(limits, largest));
+    take(places.decode_rows, max_rows(limits, largest));
     take(places.items, max_items(limits, group));
     places.blocks_offset = offset;
     const int32_t a_row = cuda::divide_up(limits.max_model_tokens, limits.block_tokens);

@@ -38,10 +38,10 @@ bool enough_memory(const ModelConfig& config) {
 OpsLimits limits() {
   OpsLimits limits;
   limits.max_step_tokens = 2048;
-  limits.max_sequences = 128;
+  limits.max_sequences = 256;
   limits.max_sample_rows = 256;
   limits.max_model_tokens = 4096;
-  limits.num_blocks = 9000;
+  limits.num_blocks = 19000;
   limits.real_vocab = 200054;
   return limits;
 }
@@ -123,6 +123,29 @@ class DecodeSteps {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
         .count();
   }
+  // Milliseconds a step when the next one is queued before the tokens of the last are waited for,
+  // as ranks do; with `sampled_ahead` its sampling too, so that the device cannot run out of work.
+  template <typename Runner>
+  double queued_ms(Runner& runner, int32_t count, bool sampled_ahead) {
+    std::fill(tokens_.begin(), tokens_.end(), kLastToken);
+    const auto forward = [&] {
+      runner.forward().run({tokens_, batch_});
+      for (BatchRow& row : batch_) ++row.context_tokens;
+    };
+    const auto sample = [&] { runner.forward().sample(requests_); };
+    forward(), sample();
+    const auto start = std::chrono::steady_clock::now();
+    for (int32_t i = 0; i < count; ++i) {
+      forward();
+      if (sampled_ahead) sample();
+      EXPECT_TRUE(runner.ops().collect(output_));
+      if (!sampled_ahead) sample();
+    }
+    EXPECT_TRUE(runner.ops().collect(output_));
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+               .count() /
+           (count + 1);
+  }
   template <typename Runner>
   double median_ms(Runner& runner, int32_t count) {
     std::vector<double> times;
@@ -187,11 +210,16 @@ TEST_F(CudaRealWidth, AgreesWithTheCpu) {
 TEST_F(CudaRealWidth, StepTimes) {
   ManyLayers cuda(model());
   std::printf("31 layers and lm_head, context 1024, ms from inputs to tokens on the host:\n");
-  for (const int32_t rows : {1, 2, 4, 8, 16, 32, 64, 128}) {
+  for (const int32_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
     const double greedy = DecodeSteps(rows, 1024, true).median_ms(cuda, 25);
     const double sampled = DecodeSteps(rows, 1024, false).median_ms(cuda, 25);
-    std::printf("  decode %3d rows: greedy %.3f, top-k 40 and top-p 0.95 %.3f\n", rows, greedy,
-                sampled);
+    const double queued = DecodeSteps(rows, 1024, false).queued_ms(cuda, 40, false);
+    const double never_idle = DecodeSteps(rows, 1024, false).queued_ms(cuda, 40, true);
+    std::printf(
+        "  decode %3d rows: greedy %.3f, top-k 40 and top-p 0.95 %.3f; one step ahead %.3f, of "
+        "which "
+        "idle %.3f\n",
+        rows, greedy, sampled, queued, queued - never_idle);
   }
   for (const int32_t tokens : {128, 512, 1024, 2048}) {
     std::printf("  prefill %4d tokens: %.3f\n", tokens, prefill_ms(cuda, tokens));

@@ -24,10 +24,11 @@ inline Gpu& gpu() {
   return gpu;
 }
 
-// Ops on the GPU; the test fails when they cannot be made.
-inline std::unique_ptr<Ops> gpu_ops(const ModelConfig& config, const Shard& shard,
-                                    const OpsLimits& limits) {
-  auto ops = gpu().backend->make_ops(config, shard, limits);
+// Ops on the GPU; the test fails when they cannot be made. Limits made for the CPU say F32.
+inline std::unique_ptr<Ops> gpu_ops(const ModelConfig& config, const Shard& shard, OpsLimits limits,
+                                    Backend& backend = *gpu().backend) {
+  if (limits.kv_dtype == DType::kF32) limits.kv_dtype = backend.kv_dtype();
+  auto ops = backend.make_ops(config, shard, limits);
   EXPECT_TRUE(ops) << ops.error().message;
   return ops ? std::move(*ops) : nullptr;
 }

@@ -1,4 +1,5 @@
 #include "backend/cuda/portable/attention.cuh"
+#include "backend/cuda/portable/qk_norm.cuh"
 
 namespace m2::cuda {
 namespace {
@@ -25,9 +26,9 @@ struct Queries {
 #pragma unroll
     for (int32_t i = 0; i < kHeadDim / 32; ++i) {
       q_low[i] = low == nullptr ? uint4{0, 0, 0, 0}
-                                : __ldg(reinterpret_cast<const uint4*>(low + 32 * i + 8 * t));
+                                : *reinterpret_cast<const uint4*>(low + 32 * i + 8 * t);
       q_high[i] = high == nullptr ? uint4{0, 0, 0, 0}
-                                  : __ldg(reinterpret_cast<const uint4*>(high + 32 * i + 8 * t));
+                                  : *reinterpret_cast<const uint4*>(high + 32 * i + 8 * t);
     }
   }
 };
@@ -38,12 +39,13 @@ template <int32_t kHeadDim>
 struct Keys {
   uint4 first[kHeadDim / 32], second[kHeadDim / 32];
 
-  __device__ void load(const bf16_t* keys, int32_t g, int32_t t) {
-    const auto* at = reinterpret_cast<const uint4*>(keys + (g / 2 * 4 + g % 2) * kHeadDim + 8 * t);
+  template <typename Element>
+  __device__ void load(const Element* keys, int32_t g, int32_t t) {
+    const Element* at = keys + (g / 2 * 4 + g % 2) * kHeadDim + 8 * t;
 #pragma unroll
     for (int32_t i = 0; i < kHeadDim / 32; ++i) {
-      first[i] = at[4 * i];
-      second[i] = at[4 * i + 2 * kHeadDim / 8];
+      first[i] = load_eight(at + 32 * i);
+      second[i] = load_eight(at + 32 * i + 2 * kHeadDim);
     }
   }
 };
@@ -79,45 +81,61 @@ __device__ inline void soften(Queries<kHeadDim>& s, const float (&scores)[2][4],
   }
 }
 
-// Keys [begin, end), both multiples of a group. The next group's keys are on their way while this
-// one's values are weighted.
-template <int32_t kHeadDim>
-__device__ void attend(Queries<kHeadDim>& s, const AttentionArgs& a, const int32_t* blocks,
-                       int32_t head, int32_t begin, int32_t end, int32_t g, int32_t t) {
-  if (begin >= end) return;
-  int64_t at = a.kv.group_at(blocks, begin, head);
+// A group's keys and values, in registers.
+template <int32_t kHeadDim, typename Element>
+struct Group {
   Keys<kHeadDim> keys;
-  keys.load(a.kv.keys + at, g, t);
-  for (int32_t position = begin; position < end; position += kKeyGroup) {
-    const int32_t next = min(position + kKeyGroup, end - 1);
-    const int64_t next_at = a.kv.group_at(blocks, next, head);
-    uint2 v[kHeadDim / 8];
+  uint2 values[kHeadDim / 8];
+
+  __device__ void load_keys(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    keys.load(static_cast<const Element*>(a.kv.keys) + at, g, t);
+  }
+  __device__ void load_values(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    const Element* plane = static_cast<const Element*>(a.kv.values) + at;
 #pragma unroll
     for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-      v[n] = *reinterpret_cast<const uint2*>(a.kv.values + at + (n * 8 + g) * kKeyGroup + 4 * t);
+      values[n] = load_four(plane + (n * 8 + g) * kKeyGroup + 4 * t);
     }
+  }
+  __device__ void load(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    load_keys(a, at, g, t);
+    load_values(a, at, g, t);
+  }
+};
+
+// Keys [begin, end), both multiples of a group, of which the first is loaded. The next group's keys
+// are on their way while this one's values are weighted, and its values while its keys are used.
+template <int32_t kHeadDim, typename Element>
+__device__ void attend(Queries<kHeadDim>& s, Group<kHeadDim, Element>& group,
+                       const AttentionArgs& a, const int32_t* blocks, int32_t head, int32_t begin,
+                       int32_t end, int32_t g, int32_t t) {
+  for (int32_t position = begin; position < end; position += kKeyGroup) {
+    const int64_t next_at = a.kv.group_at(blocks, min(position + kKeyGroup, end - 1), head);
     float scores[2][4] = {};
 #pragma unroll
     for (int32_t i = 0; i < kHeadDim / 32; ++i) {
-      const uint4 low = s.q_low[i], high = s.q_high[i], k0 = keys.first[i], k1 = keys.second[i];
+      const uint4 low = s.q_low[i], high = s.q_high[i];
+      const uint4 k0 = group.keys.first[i], k1 = group.keys.second[i];
       mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
       mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
       mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
       mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
     }
-    keys.load(a.kv.keys + next_at, g, t);
+    group.load_keys(a, next_at, g, t);
     float p[2][4];
     soften<kHeadDim>(s, scores, 0, position, a.scale, t, p[0]);
     soften<kHeadDim>(s, scores, 1, position, a.scale, t, p[1]);
     const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
     const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
 #pragma unroll
-    for (int32_t n = 0; n < kHeadDim / 8; ++n) mma(s.out[n], a0, a1, a2, a3, v[n].x, v[n].y);
-    at = next_at;
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      mma(s.out[n], a0, a1, a2, a3, group.values[n].x, group.values[n].y);
+    }
+    group.load_values(a, next_at, g, t);
   }
 }
 
-template <int32_t kHeadDim>
+template <int32_t kHeadDim, typename Element>
 __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
   wait_for_previous();
   start_next();
@@ -140,8 +158,10 @@ __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
   s.load(s.last[0] >= 0 ? a.q + place[0] : nullptr, s.last[1] >= 0 ? a.q + place[1] : nullptr, t);
   const int32_t last_query = min(first + 15, count - 1);
   const int32_t end = row.context_tokens + last_query / group + 1;
-  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, 0, divide_up(end, kKeyGroup) * kKeyGroup,
-                   g, t);
+  const int32_t* blocks = a.blocks + row.first_block;
+  Group<kHeadDim, Element> keys;
+  keys.load(a, a.kv.group_at(blocks, 0, head), g, t);
+  attend(s, keys, a, blocks, head, 0, divide_up(end, kKeyGroup) * kKeyGroup, g, t);
 #pragma unroll
   for (int32_t half = 0; half < 2; ++half) {
     if (s.last[half] < 0) continue;
@@ -155,34 +175,100 @@ __global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
   }
 }
 
+__device__ inline float sum_of(const float* x, int32_t begin, int32_t end) {
+  float sum = 0;
+#pragma unroll 4
+  for (int32_t i = begin + threadIdx.x; i < end; i += kWarps * 32) sum += x[i];
+  return warp_sum(sum);
+}
+
+// One row's queries of a KV head to shared memory, normed and rotated; `stores` says that this
+// block also puts the row's new key and value into the cache.
 template <int32_t kHeadDim>
+__device__ void norm_queries(const AttentionArgs& a, const RowInfo& row, const int32_t* blocks,
+                             int32_t head, bool stores, bf16_t (*queries)[kHeadDim + 8]) {
+  __shared__ float shared[2][kWarps];
+  const FusedNorm& f = a.fused;
+  const int32_t group = a.num_heads / a.kv.num_heads;
+  const int32_t q_width = a.num_heads * kHeadDim, kv_width = a.kv.num_heads * kHeadDim;
+  const float* q = f.qkv + int64_t{row.first_token} * (q_width + 2 * kv_width);
+  const float* k = q + q_width;
+  const float2* rotation = f.rotation + int64_t{row.first_token} * f.half;
+  const float* squares = f.squares + int64_t{row.first_token} * ((q_width + 2 * kv_width) / 16);
+  const float q_part = sum_of(squares, 0, q_width / 16);
+  const float k_part = sum_of(squares, q_width / 16, (q_width + kv_width) / 16);
+  if (threadIdx.x % 32 == 0) {
+    shared[0][threadIdx.x / 32] = q_part, shared[1][threadIdx.x / 32] = k_part;
+  }
+  __syncthreads();
+  float q_squares = 0, k_squares = 0;
+#pragma unroll
+  for (int32_t w = 0; w < kWarps; ++w) q_squares += shared[0][w], k_squares += shared[1][w];
+  const float q_factor = 1.0f / sqrtf(q_squares / static_cast<float>(q_width) + f.epsilon);
+  const float k_factor = 1.0f / sqrtf(k_squares / static_cast<float>(kv_width) + f.epsilon);
+#pragma unroll 6
+  for (int32_t i = threadIdx.x; i < group * kHeadDim; i += kWarps * 32) {
+    const int32_t begin = (head * group + i / kHeadDim) * kHeadDim;
+    queries[i / kHeadDim][i % kHeadDim] = to_bf16(
+        normed_rotated(q + begin, f.q_norm + begin, q_factor, i % kHeadDim, f.half, rotation));
+  }
+  if (!stores) return;
+  const int64_t place = a.kv.group_at(blocks, row.context_tokens, head);
+  const int32_t within = row.context_tokens % kKeyGroup, begin = head * kHeadDim;
+  for (int32_t d = threadIdx.x; d < kHeadDim; d += kWarps * 32) {
+    a.kv.store(a.kv.keys, place + within * kHeadDim + d,
+               normed_rotated(k + begin, f.k_norm + begin, k_factor, d, f.half, rotation));
+    a.kv.store(a.kv.values, place + d * kKeyGroup + within, k[kv_width + begin + d]);
+  }
+}
+
+template <int32_t kHeadDim, typename Element, bool kFused>
 __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
   __shared__ float outs[kWarps][kMaxGroup][kHeadDim + 2];
   __shared__ float largests[kWarps][kMaxGroup], sums[kWarps][kMaxGroup];
   __shared__ float2 factors[kMaxGroup][kMaxShares];  // of each share, and the sum in the first
+  __shared__ __align__(16) bf16_t queries[kFused ? kMaxGroup : 1][kHeadDim + 8];
   __shared__ bool is_last;
-  wait_for_previous();
-  start_next();
+  if constexpr (!kFused) {
+    wait_for_previous();
+    start_next();
+  }
   const int32_t head = blockIdx.x, share = blockIdx.y, group = a.num_heads / a.kv.num_heads;
   const RowInfo row = a.rows[a.decode_rows[blockIdx.z]];
+  const int32_t* blocks = a.blocks + row.first_block;
   // Whole groups of keys, at least two a warp, spread evenly over all warps of the shares in use.
   const int32_t groups = divide_up(row.context_tokens + 1, kKeyGroup);
   const int32_t shares = min(a.shares, divide_up(groups, 2 * kWarps));
   if (share >= shares) return;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const bf16_t* q = a.q + (int64_t{row.first_token} * a.num_heads + head * group) * kHeadDim;
+  const int32_t a_warp = divide_up(groups, shares * kWarps);
+  const int32_t begin = min(groups, (share * kWarps + warp) * a_warp);
+  const int32_t end = min(groups, begin + a_warp);
+  Group<kHeadDim, Element> keys;
   Queries<kHeadDim> s;
   s.clear();
   for (int32_t half = 0; half < 2; ++half) {
     s.last[half] = half * 8 + g < group ? row.context_tokens : -1;
   }
-  s.load(s.last[0] >= 0 ? q + g * kHeadDim : nullptr,
-         s.last[1] >= 0 ? q + (g + 8) * kHeadDim : nullptr, t);
-  const int32_t a_warp = divide_up(groups, shares * kWarps);
-  const int32_t begin = min(groups, (share * kWarps + warp) * a_warp);
-  const int32_t end = min(groups, begin + a_warp);
-  attend<kHeadDim>(s, a, a.blocks + row.first_block, head, begin * kKeyGroup, end * kKeyGroup, g,
-                   t);
+  if constexpr (kFused) {
+    // What earlier steps stored is there already.
+    const bool early = begin < end && begin + 1 < groups;
+    if (early) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+    wait_for_previous();
+    start_next();
+    norm_queries<kHeadDim>(a, row, blocks, head, (groups - 1) / a_warp / kWarps == share, queries);
+    __syncthreads();
+    if (!early && begin < end) {
+      keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+    }
+    s.load(s.last[0] >= 0 ? queries[g] : nullptr, s.last[1] >= 0 ? queries[g + 8] : nullptr, t);
+  } else {
+    if (begin < end) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+    const bf16_t* q = a.q + (int64_t{row.first_token} * a.num_heads + head * group) * kHeadDim;
+    s.load(s.last[0] >= 0 ? q + g * kHeadDim : nullptr,
+           s.last[1] >= 0 ? q + (g + 8) * kHeadDim : nullptr, t);
+  }
+  attend(s, keys, a, blocks, head, begin * kKeyGroup, end * kKeyGroup, g, t);
 #pragma unroll
   for (int32_t half = 0; half < 2; ++half) {
     const int32_t at = half * 8 + g;
@@ -261,22 +347,29 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
   }
 }
 
-template <int32_t kHeadDim>
+template <int32_t kHeadDim, typename Element>
 void launch(const AttentionArgs& a, const Queue& queue) {
   if (a.num_items > 0) {
     const dim3 grid(a.kv.num_heads, a.num_items);
-    enqueue(prefill_kernel<kHeadDim>, grid, kWarps * 32, 0, queue, a);
+    enqueue(prefill_kernel<kHeadDim, Element>, grid, kWarps * 32, 0, queue, a);
   }
   if (a.num_decode_rows > 0) {
     const dim3 grid(a.kv.num_heads, a.shares, a.num_decode_rows);
-    enqueue(decode_kernel<kHeadDim>, grid, kWarps * 32, 0, queue, a);
+    const auto kernel = a.fused.qkv != nullptr ? decode_kernel<kHeadDim, Element, true>
+                                               : decode_kernel<kHeadDim, Element, false>;
+    enqueue(kernel, grid, kWarps * 32, 0, queue, a);
   }
 }
 
 }  // namespace
 
 void launch_attention(const AttentionArgs& args, const Queue& queue) {
-  args.kv.head_dim == 64 ? launch<64>(args, queue) : launch<128>(args, queue);
+  const bool narrow = args.kv.head_dim == 64;
+  if (args.kv.fp8) {
+    narrow ? launch<64, uint8_t>(args, queue) : launch<128, uint8_t>(args, queue);
+  } else {
+    narrow ? launch<64, bf16_t>(args, queue) : launch<128, bf16_t>(args, queue);
+  }
 }
 
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors) {

@@ -5,6 +5,8 @@
 //   prefill  4 warps of a block take 64 queries, and all of them the same keys
 //   decode   rows of one token: a block takes one row and KV head and a share of its keys, its
 //            warps shares of that; the block that is last joins the shares
+//   fused    the same for steps of such rows alone: q and k are normed and rotated, and the new key
+//            and value stored, by the blocks that need them
 #pragma once
 
 #include "backend/cuda/portable/kv_cache.cuh"
@@ -17,6 +19,17 @@ struct AttentionItem {
 };
 inline constexpr int32_t kItemQueries = 64;
 inline constexpr int32_t kMaxGroup = 16;  // query heads a KV head
+
+// What the fused form does before attention; as qk_norm.cuh.
+struct FusedNorm {
+  const float* qkv = nullptr;        // [tokens, q + 2 * kv]; null: q holds the queries already
+  const float* squares = nullptr;    // [tokens, (q + 2 * kv) / 16] sums of its squares
+  const float* q_norm = nullptr;     // [q]
+  const float* k_norm = nullptr;     // [kv]
+  const float2* rotation = nullptr;  // [tokens, half]
+  int32_t half = 0;
+  float epsilon = 0;
+};
 
 // Prefill: 4 * queries * keys * head_dim flops a head. Decode: 4 * keys * head_dim bytes a KV head.
 struct AttentionArgs {
@@ -38,6 +51,7 @@ struct AttentionArgs {
   float* partial = nullptr;   // [decode rows, heads, shares, head_dim] unscaled sums
   float2* softmax = nullptr;  // [decode rows, heads, shares] maximum and sum
   int32_t* done = nullptr;    // [decode rows, kv heads] shares that are done; 0 before and after
+  FusedNorm fused;            // only where no row reads what another row of the step stores
 };
 void launch_attention(const AttentionArgs& args, const Queue& queue);
 

@@ -153,6 +153,20 @@ __device__ inline uint32_t widen_high(uint32_t four) {
 }
 #endif
 
+// Two e4m3 as bf16: exact. Moved to the bits of bf16 they are the value times 2^-120.
+__device__ inline uint32_t widen_bf16_spread(uint32_t spread) {  // in the upper bytes of the halves
+  const uint32_t bits = (spread & 0x80008000u) | ((spread >> 4) & 0x07f007f0u);
+  uint32_t out;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
+  return out;
+}
+__device__ inline uint32_t widen_bf16_low(uint32_t four) {
+  return widen_bf16_spread(__byte_perm(four, 0, 0x1404));
+}
+__device__ inline uint32_t widen_bf16_high(uint32_t four) {
+  return widen_bf16_spread(__byte_perm(four, 0, 0x3424));
+}
+
 __device__ inline float warp_sum(float x) {
   for (int distance = 16; distance > 0; distance /= 2) {
     x += __shfl_xor_sync(kAllLanes, x, distance);

@@ -60,6 +60,9 @@ constexpr int32_t tile_tokens_for(int64_t pairs, int32_t experts) {
   return pairs > int64_t{48} * experts ? kTileTokens : kSmallTileTokens;
 }
 void launch_linear_stream(const LinearArgs& args, const Queue& queue);
+// Dense FP8 products of 65 to 128 tokens (linear_wide.cu).
+bool linear_wide_serves(const LinearArgs& args);
+void launch_linear_wide(const LinearArgs& args, const Queue& queue);
 bool linear_bulk_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue);
 void launch_linear_tile(const LinearArgs& args, const Queue& queue);

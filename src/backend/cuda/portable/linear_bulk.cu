@@ -1,6 +1,7 @@
 // The stream form of the experts for compute capability 9.0 and later: whole tiles of weights come
 // as one or two bulk copies of consecutive bytes, which memory delivers fastest, into a ring of a
 // few tiles. One block a multiprocessor: a warp that only copies, and eight that multiply.
+#include "backend/cuda/portable/bulk_copy.cuh"
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
@@ -15,43 +16,6 @@ int32_t stages_of(const LinearArgs& a) {
   const int32_t stages = kRingBytes / tile_bytes;
   return stages < 2 ? 2 : stages > kMaxStages ? kMaxStages : stages;
 }
-
-#if __CUDA_ARCH__ >= 900
-
-__device__ inline uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
-__device__ inline void init_barrier(uint64_t* barrier, uint32_t count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
-               "r"(count));
-}
-__device__ inline void arrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
-               : "memory");
-}
-__device__ inline void expect_bytes(uint64_t* barrier, uint32_t bytes) {
-  asm volatile(
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
-      "r"(bytes)
-      : "memory");
-}
-__device__ inline void wait_barrier(uint64_t* barrier, uint32_t parity) {
-  asm volatile(
-      "{.reg .pred done;\n"
-      "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;}" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-}
-__device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(shared_address(to)),
-      "l"(from), "r"(bytes), "r"(shared_address(barrier))
-      : "memory");
-}
-
-#endif
 
 struct BulkArgs {
   LinearArgs linear;
@@ -75,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args) {
       init_barrier(&full[i], 1);
       init_barrier(&empty[i], kWarps);
     }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    fence_barriers();
   }
   // As in the other stream form: down's weights are fetched ahead.
   if constexpr (kKind == LinearKind::kGateUp) {

@@ -3,6 +3,7 @@
 // weights that it will use, some chunks of 64 columns ahead, into a ring of its own in shared
 // memory: no thread waits for another, and the stream goes on over the ends of tiles.
 #include "backend/cuda/portable/linear.cuh"
+#include "backend/cuda/portable/single.cuh"
 
 namespace m2::cuda {
 namespace {
@@ -282,8 +283,13 @@ void launch_linear_stream(const LinearArgs& args, const Queue& queue) {
 
 void launch_linear(const LinearArgs& args, const Queue& queue) {
   if (args.weights.rows == 0 || args.tokens == 0) return;
-  if (args.tokens > kStreamTokens) {
+  const bool experts = args.kind == LinearKind::kGateUp || args.kind == LinearKind::kDown;
+  if (linear_wide_serves(args)) {
+    launch_linear_wide(args, queue);
+  } else if (args.tokens > kStreamTokens) {
     launch_linear_tile(args, queue);
+  } else if (const SingleArgs few{.linear = args}; !experts && single_serves(few, queue)) {
+    launch_single(few, queue);
   } else if (linear_bulk_serves(args, queue)) {
     launch_linear_bulk(args, queue);
   } else {

@@ -8,17 +8,6 @@ constexpr int32_t kThreads = 256;
 // heads for itself; from there on it takes all heads of its token.
 constexpr int32_t kSplitTokens = 64;
 
-// Element i of a head, rotated where i is below the rotary dimension: pairs (i, i + half).
-__device__ inline float rotated(const float* head, const float* norm, float factor, int32_t i,
-                                int32_t half, const float2* rotation) {
-  const float x = head[i] * factor * __ldg(norm + i);
-  if (i >= 2 * half) return x;
-  const int32_t other = i < half ? i + half : i - half;
-  const float y = head[other] * factor * __ldg(norm + other);
-  const float2 angle = rotation[i < half ? i : other];
-  return i < half ? x * angle.x - y * angle.y : x * angle.x + y * angle.y;
-}
-
 __device__ inline float sum_of_squares(const float* x, int32_t width) {
   float sum = 0;
 #pragma unroll 6
@@ -51,14 +40,14 @@ __global__ void __launch_bounds__(kThreads) qk_norm_kernel(QkNormArgs a) {
     for (int32_t i = threadIdx.x; i < group * head_dim; i += kThreads) {
       const int32_t d = i % head_dim, begin = q_begin + i - d;
       a.q[int64_t{t} * q_width + begin + d] =
-          to_bf16(rotated(q + begin, a.q_norm + begin, q_factor, d, a.half, rotation));
+          to_bf16(normed_rotated(q + begin, a.q_norm + begin, q_factor, d, a.half, rotation));
     }
     const int64_t place = a.kv.group_at(blocks, position, head);
     const int32_t within = position % kKeyGroup;
     for (int32_t d = threadIdx.x; d < head_dim; d += kThreads) {
-      a.kv.keys[place + within * head_dim + d] =
-          to_bf16(rotated(k + k_begin, a.k_norm + k_begin, k_factor, d, a.half, rotation));
-      a.kv.values[place + d * kKeyGroup + within] = to_bf16(v[k_begin + d]);
+      a.kv.store(a.kv.keys, place + within * head_dim + d,
+                 normed_rotated(k + k_begin, a.k_norm + k_begin, k_factor, d, a.half, rotation));
+      a.kv.store(a.kv.values, place + d * kKeyGroup + within, v[k_begin + d]);
     }
   }
 }

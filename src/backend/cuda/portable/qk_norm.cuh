@@ -21,6 +21,22 @@ struct QkNormArgs {
   bf16_t* q = nullptr;  // [tokens, q] normed and rotated
   KvPlanes kv;
 };
+#ifdef __CUDACC__
+
+// Element i of a head, normed, and rotated where i is below the rotary dimension: pairs (i, i +
+// half).
+__device__ inline float normed_rotated(const float* head, const float* norm, float factor,
+                                       int32_t i, int32_t half, const float2* rotation) {
+  const float x = head[i] * factor * __ldg(norm + i);
+  if (i >= 2 * half) return x;
+  const int32_t other = i < half ? i + half : i - half;
+  const float y = head[other] * factor * __ldg(norm + other);
+  const float2 angle = rotation[i < half ? i : other];
+  return i < half ? x * angle.x - y * angle.y : x * angle.x + y * angle.y;
+}
+
+#endif
+
 void launch_qk_norm(const QkNormArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

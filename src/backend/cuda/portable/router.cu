@@ -1,21 +1,10 @@
+#include "backend/cuda/portable/choose.cuh"
 #include "backend/cuda/portable/router.cuh"
 
 namespace m2::cuda {
 namespace {
 
-__device__ inline float sigmoid(float x) {
-  const float s = 1.0f / (1.0f + expf(-x));
-  return isfinite(s) ? s : 0.0f;
-}
-
-// Unsigned integers in the order of the floats; 0 is below all of them, and not a number is 0.
-__device__ inline uint32_t ordered(float x) {
-  if (isnan(x)) return 0;
-  const uint32_t bits = __float_as_uint(x);
-  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-}
-
-// One warp; lane i holds the experts i, i + 32, … Each round takes the best of what is left.
+// One warp.
 template <int32_t kLaneExperts>
 __device__ void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
   const int64_t place = int64_t{token} * a.count;
@@ -23,44 +12,11 @@ __device__ void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
     if (lane < a.count) a.chosen[place + lane] = -1, a.weights[place + lane] = 0;
     return;
   }
-  float sigmoids[kLaneExperts];
-  uint32_t keys[kLaneExperts];
-#pragma unroll
-  for (int32_t i = 0; i < kLaneExperts; ++i) {
-    const int32_t e = i * 32 + lane;
-    keys[i] = 0;
-    if (e >= a.num_experts) continue;
-    sigmoids[i] = sigmoid(a.logits[int64_t{token} * a.num_experts + e]);
-    keys[i] = ordered(sigmoids[i] + __ldg(a.bias + e));
-  }
-  float own = 0, sum = 0;  // lane i keeps the weight of round i
-  int32_t own_expert = 0;
-  for (int32_t round = 0; round < a.count; ++round) {
-    uint32_t best = 0;
-    int32_t at = 0;
-    float s = 0;
-#pragma unroll
-    for (int32_t i = 0; i < kLaneExperts; ++i) {
-      if (keys[i] > best) best = keys[i], at = i, s = sigmoids[i];
-    }
-    const uint32_t largest = __reduce_max_sync(kAllLanes, best);
-    const uint32_t mine = best == largest && best > 0 ? uint32_t(at * 32 + lane) : UINT32_MAX;
-    const uint32_t expert = __reduce_min_sync(kAllLanes, mine);
-    // With a broken bias nothing may be left; expert 0 then stands for it.
-    const int32_t owner = expert == UINT32_MAX ? 0 : int32_t(expert % 32);
-    s = __shfl_sync(kAllLanes, s, owner);
-    if (mine == expert && best > 0) {
-#pragma unroll
-      for (int32_t i = 0; i < kLaneExperts; ++i) {
-        if (i == at) keys[i] = 0;
-      }
-    }
-    sum += s;
-    if (lane == round) own = s, own_expert = expert == UINT32_MAX ? 0 : int32_t(expert);
-  }
+  const Choice choice = choose_experts<kLaneExperts>(a.logits + int64_t{token} * a.num_experts,
+                                                     a.bias, a.num_experts, a.count, lane);
   if (lane < a.count) {
-    a.chosen[place + lane] = own_expert;
-    a.weights[place + lane] = own / (sum > 0 ? sum : 1.0f);
+    a.chosen[place + lane] = choice.expert;
+    a.weights[place + lane] = choice.weight;
   }
 }
 
