@@ -1,6 +1,7 @@
 // `m2 serve` on the real model: the executor that serve.cc is given.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -21,10 +22,12 @@ RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& fi
   out.threads = options.threads;
   out.parallelism = {options.tensor_parallel, options.expert_parallel};
   out.replicas = options.data_parallel;
+  out.memory_share = options.gpu_memory_utilization;
   out.kv_cache_bytes = options.kv_cache_bytes;
   out.num_blocks = options.num_blocks;
   out.block_tokens = options.block_tokens;
   out.kv_dtype = options.kv_dtype;
+  out.graphs = options.graphs;
   out.max_model_tokens = files.max_model_tokens;
   // Every running sequence has a token in every step. Where one of the two is given, the other's
   // default follows it.
@@ -42,6 +45,13 @@ RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& fi
   return out;
 }
 
+// CUDA reads these at its first use: all kernels are loaded at the start, not at their first
+// launch, and ranks that share a GPU do not wait for each other's queues.
+void set_cuda_environment() {
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+}
+
 void log_lines(const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) log_info("{}", line);
@@ -49,6 +59,7 @@ void log_lines(const std::string& text) {
 
 Result<Executors> load_model(const ServeOptions& options, const ModelFiles& files) {
   const auto start = std::chrono::steady_clock::now();
+  set_cuda_environment();
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   std::optional<Checkpoint> checkpoint;
   if (!options.dummy_weights) {

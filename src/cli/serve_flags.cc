@@ -30,8 +30,8 @@ constexpr Alias kAliases[] = {
 };
 
 constexpr std::string_view kModel = "Model", kParallel = "Device and parallelism",
-                           kMemory = "Memory and scheduling", kReplies = "Replies",
-                           kServer = "Server", kOther = "Log and other";
+                           kMemory = "Memory and scheduling", kGraphs = "CUDA graphs",
+                           kReplies = "Replies", kServer = "Server", kOther = "Log and other";
 
 constexpr Flag used(std::string_view group, std::string_view name, FlagKind kind,
                     std::string_view help) {
@@ -66,7 +66,8 @@ std::vector<Flag> engine_flags() {
            "whole replicas of the model, of that many ranks (1)"),
       used(kParallel, "enable-expert-parallel", kSwitch, "place whole experts on ranks"),
 
-      used(kMemory, "gpu-memory-utilization", kFloat, "share of GPU memory to use; none on a CPU"),
+      used(kMemory, "gpu-memory-utilization", kFloat,
+           "most of a GPU's memory to take, as a share; without it all that is free but 1.5 %"),
       used(kMemory, "kv-cache-memory-bytes", kInt, "memory of the KV cache, instead of a share"),
       used(kMemory, "num-gpu-blocks-override", kInt, "KV blocks, instead of memory"),
       used(kMemory, "block-size", kInt, "tokens a KV block (16)"),
@@ -82,6 +83,16 @@ std::vector<Flag> engine_flags() {
       used(kMemory, "share-by-key", kSwitch, "waiting requests of each API key take turns (on)"),
       used(kMemory, "max-waiting", kInt, "requests that may wait before 503 (1024)"),
       used(kMemory, "step-timeout", kFloat, "seconds after which a step is a fault (300)"),
+
+      used(kGraphs, "compilation-config", kJson,
+           "cudagraph_mode: NONE, PIECEWISE, FULL, FULL_DECODE_ONLY or FULL_AND_PIECEWISE; "
+           "cudagraph_capture_sizes, max_cudagraph_capture_size"),
+      used(kGraphs, "optimization-level", kText,
+           "-O0: no graphs; -O1: by pieces; -O2, -O3: the fastest (which is the default)"),
+      used(kGraphs, "enforce-eager", kSwitch, "no graphs"),
+      used(kGraphs, "cudagraph-capture-sizes", kList, "tokens of the steps that are recorded"),
+      used(kGraphs, "max-cudagraph-capture-size", kInt, "the largest of the usual sizes (512)"),
+      used(kGraphs, "cuda-graph-sizes", kList, "an older name of --cudagraph-capture-sizes"),
   };
 }
 

@@ -4,6 +4,7 @@
 
 #include "cli/config_file.h"
 #include "cli/flag_reader.h"
+#include "cli/graph_options.h"
 #include "cli/serve_flags.h"
 
 namespace m2::cli {
@@ -73,6 +74,7 @@ Status read_engine(const ParsedFlags& flags, ServeOptions& out) {
   reader.flag("share-by-key", out.share_by_key);
   reader.integer("max-waiting", out.max_waiting, 1, 1 << 20);
   reader.number("step-timeout", out.step_timeout_s, 0.1, 86400);
+  M2_ASSIGN(out.graphs, read_graph_options(flags));
   return reader.status();
 }
 

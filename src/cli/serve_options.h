@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -37,9 +38,9 @@ struct ServeOptions {
   int32_t threads = 0;  // 0: one a core
   int32_t tensor_parallel = 1, data_parallel = 1;
   bool expert_parallel = false;
-  double gpu_memory_utilization = 0.92;
-  int64_t kv_cache_bytes = 0;  // 0: the default share
-  int32_t num_blocks = 0;      // 0: by memory
+  double gpu_memory_utilization = 0;  // not given
+  int64_t kv_cache_bytes = 0;         // 0: the default share
+  int32_t num_blocks = 0;             // 0: by memory
   int32_t block_tokens = 16;
   std::optional<DType> kv_dtype;                   // none: as the backend computes
   int32_t max_sequences = 0, max_step_tokens = 0;  // 0: the runtime's defaults
@@ -47,6 +48,7 @@ struct ServeOptions {
   int32_t long_prefill_tokens = 0;
   bool priority_scheduling = false, share_by_key = true;
   int32_t max_waiting = 1024;
+  GraphOptions graphs;
   double step_timeout_s = 300;
 
   // Replies

@@ -146,11 +146,12 @@ TEST(CheckEffects, RefusalsSayWhyAndNeutralValuesPass) {
 }
 
 TEST(CheckEffects, FlagsWithoutEffectShareOneWarning) {
-  ParsedFlags flags = parse({"--enforce-eager", "--dtype", "bfloat16", "--port", "1"});
+  ParsedFlags flags =
+      parse({"--performance-mode", "balanced", "--dtype", "bfloat16", "--port", "1"});
   ASSERT_TRUE(check_effects(serve_command(), flags));
   ASSERT_EQ(flags.warnings.size(), 1u);
   EXPECT_TRUE(flags.notes.empty());
-  EXPECT_NE(flags.warnings[0].find("--enforce-eager"), std::string::npos);
+  EXPECT_NE(flags.warnings[0].find("--performance-mode"), std::string::npos);
   EXPECT_NE(flags.warnings[0].find("--dtype"), std::string::npos);
   EXPECT_EQ(flags.warnings[0].find("--port"), std::string::npos);
 }

@@ -56,6 +56,32 @@ TEST(ServeOptions, TheGuidesThirdCommand) {
                   "minimax_m2", "--reasoning-parser", "minimax_m2_append_think",
                   "--compilation-config", "{\"cudagraph_mode\": \"PIECEWISE\"}"});
   ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->graphs.mode, GraphMode::kPiecewise);
+}
+
+TEST(ServeOptions, Graphs) {
+  const auto graphs = [](Words words) {
+    words.insert(words.begin(), "model");
+    const auto options = options_of(words);
+    EXPECT_TRUE(options) << options.error().message;
+    return options ? options->graphs : GraphOptions{};
+  };
+  EXPECT_EQ(graphs({}).mode, GraphMode::kFullDecodeOnly);
+  EXPECT_EQ(graphs({"--enforce-eager"}).mode, GraphMode::kNone);
+  EXPECT_EQ(graphs({"-O0"}).mode, GraphMode::kNone);
+  EXPECT_EQ(graphs({"-O", "1"}).mode, GraphMode::kPiecewise);
+  EXPECT_EQ(graphs({"-O3"}).mode, GraphMode::kFullDecodeOnly);
+  EXPECT_EQ(graphs({"-cc.cudagraph_mode=full_and_piecewise"}).mode, GraphMode::kFullAndPiecewise);
+  EXPECT_EQ(graphs({"-cc.cudagraph_mode=FULL", "--enforce-eager"}).mode, GraphMode::kNone);
+  EXPECT_EQ(graphs({"-O0", "-cc.cudagraph_mode", "FULL"}).mode, GraphMode::kFull);
+  const std::vector<int32_t> sizes{1, 2, 24};
+  EXPECT_EQ(graphs({"--cudagraph-capture-sizes", "1", "2", "24"}).sizes, sizes);
+  EXPECT_EQ(graphs({"-cc.cudagraph_capture_sizes+=1,2,24"}).sizes, sizes);
+  EXPECT_EQ(graphs({"--max-cudagraph-capture-size", "64"}).max_size, 64);
+  EXPECT_NE(error_of({"model", "-cc.cudagraph_mode=ALL"}).find("NONE, PIECEWISE"),
+            std::string::npos);
+  EXPECT_NE(error_of({"model", "--cudagraph-capture-sizes", "0"}).find("1 to 65536"),
+            std::string::npos);
 }
 
 TEST(ServeOptions, DefaultsAreVllms) {
