@@ -17,6 +17,9 @@ int run_serve(Arguments arguments);
 int run_chat(Arguments arguments);
 int run_complete(Arguments arguments);
 int run_bench(Arguments arguments);
+int run_download(Arguments arguments);
+int run_plan(Arguments arguments);
+int run_check(Arguments arguments);
 int run_collect_env(Arguments arguments);
 
 }  // namespace m2::cli

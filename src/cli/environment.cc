@@ -15,6 +15,8 @@ Environment parse_environment(const std::vector<std::string>& entries) {
       if (!value.empty()) out.api_keys.emplace_back(value);
     } else if (name == "VLLM_LOG_STATS_INTERVAL") {
       out.stats_interval = value;
+    } else if (name == "VLLM_USE_MODELSCOPE") {
+      // The hub's look-up reads it: a model that would come from there is refused with advice.
     } else if (name.starts_with("VLLM_")) {
       out.ignored.emplace_back(name);
     }

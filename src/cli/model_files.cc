@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "loader/hub.h"
 #include "loader/json_file.h"
 
 namespace m2::cli {
@@ -16,20 +15,6 @@ namespace {
 bool is_folder(const std::string& path) {
   struct stat status {};
   return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-// What brings a repository into the cache; "" where the model is meant as a folder.
-std::string how_to_get(const ServeOptions& options) {
-  const std::string& model = options.model;
-  const size_t slash = model.find('/');
-  if (slash == 0 || slash == std::string::npos || model.find('/', slash + 1) != std::string::npos ||
-      model[0] == '.' || model[0] == '~') {
-    return "";
-  }
-  std::string command = "hf download " + model;
-  if (options.revision != "main") command += " --revision " + options.revision;
-  if (!options.download_dir.empty()) command += " --cache-dir " + options.download_dir;
-  return "; to get it: " + command;
 }
 
 Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ServeOptions& options,
@@ -139,13 +124,12 @@ void warn_of_idle_overrides(const ServeOptions& options, const ModelFiles& files
 
 Result<ModelFiles> open_model(const ServeOptions& options) {
   ModelFiles files;
-  const ModelSource source{options.model, options.revision, options.download_dir};
-  auto folder = find_model(source, read_hub_environment());
-  if (!folder) {
-    if (folder.error().kind == ErrorKind::kNotFound) folder.error().message += how_to_get(options);
-    return tl::unexpected(std::move(folder.error()));
-  }
-  files.folder = std::move(*folder);
+  M2_ASSIGN(files.obtained,
+            obtain_model({.source = {options.model, options.revision, options.download_dir},
+                          .hf_token = options.hf_token,
+                          .hf_overrides = options.hf_overrides,
+                          .weights = !options.dummy_weights}));
+  files.folder = files.obtained.folder;
   M2_ASSIGN(files.config, load_config(files.folder, options.hf_overrides));
   warn_of_idle_overrides(options, files);
   M2_TRY(read_length(options, files));

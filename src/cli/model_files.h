@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/obtain_model.h"
 #include "cli/serve_options.h"
 #include "engine/request.h"
 #include "loader/generation_config.h"
@@ -19,6 +20,7 @@ namespace m2::cli {
 
 struct ModelFiles {
   std::string folder;
+  ObtainedModel obtained;  // its weights may still have to be downloaded: obtain_weights()
   ModelConfig config;
   GenerationConfig generation;         // --generation-config, then --override-generation-config
   std::vector<TokenId> eos_token_ids;  // the model's own, whatever the sampling defaults are
@@ -28,6 +30,7 @@ struct ModelFiles {
   int32_t max_model_tokens = 0;  // --max-model-len; 0: as the model and memory allow
 };
 
+// A model that is not on disk is downloaded, but for its weights.
 Result<ModelFiles> open_model(const ServeOptions& options);
 
 // One line for the log: "5 layers of 256, 8 experts of 512 (2 a token), FP8".

@@ -23,6 +23,9 @@ constexpr Entry kCommands[] = {
     {"chat", run_chat, "talk with a running server"},
     {"complete", run_complete, "let a running server continue text"},
     {"bench", run_bench, "time decode and prefill on this machine"},
+    {"download", run_download, "bring a model into the Hugging Face cache"},
+    {"check", run_check, "tell whether a model on disk is whole and right"},
+    {"plan", run_plan, "tell what a model takes of GPUs and leaves for the context"},
     {"collect-env", run_collect_env, "tell what a bug report needs to know of this machine"},
 };
 

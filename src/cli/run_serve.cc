@@ -102,6 +102,10 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
 
 }  // namespace
 
+Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files) {
+  return load_model(options, files);
+}
+
 int run_serve(Arguments arguments) { return serve(arguments, load_model); }
 
 }  // namespace m2::cli

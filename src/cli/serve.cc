@@ -184,7 +184,7 @@ class Engines {
   std::vector<std::thread> threads_;
 };
 
-int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFactory& make_executors,
+int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& make_executors,
         Signals& signals) {
   const auto report = [](const Error& error) {
     log_error("{}", error.message);
@@ -197,7 +197,11 @@ int run(const ServeOptions& options, const ModelFiles& files, const ExecutorFact
   if (const Status started = (*server)->start(); !started) return report(started.error());
 
   Result<Executors> executors;
-  run_interruptible(signals, [&] { executors = make_executors(options, files); });
+  DownloadProgress progress;
+  run_interruptible(signals, [&] {
+    const Status there = obtain_weights(files.obtained, progress);
+    executors = there ? make_executors(options, files) : tl::unexpected(there.error());
+  });
   if (!executors) return report(executors.error());
 
   Engines engines(engine_options(options), *executors, (*server)->sink(), signals);
@@ -245,7 +249,8 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   for (const std::string& note : options->notes) log_info("{}", note);
 
   const auto start = Clock::now();
-  auto files = open_model(*options);
+  Result<ModelFiles> files = tl::unexpected(Error{});
+  run_interruptible(signals, [&] { files = open_model(*options); });
   if (!files) {
     log_error("{}", files.error().message);
     return kExitFailure;

@@ -119,8 +119,7 @@ void add_without_effect(Table& table) {
               {"model-loader-extra-config", kJson},
               {"ignore-patterns", kList},
               {"use-tqdm-on-load", kSwitch},
-              {"pt-load-map-location", kText},
-              {"hf-token", kOptionalText}});
+              {"pt-load-map-location", kText}});
   table.none("ranks are threads of one process, placed by m2",
              {{"distributed-executor-backend", kText},
               {"distributed-timeout-seconds", kInt},

@@ -29,6 +29,10 @@ Status read_model(const ParsedFlags& flags, ServeOptions& out) {
   reader.text("tokenizer", out.tokenizer);
   reader.text("revision", out.revision);
   reader.text("download-dir", out.download_dir);
+  if (const json::Value* token = flags.find("hf-token"); token && token->is_string()) {
+    reader.text("hf-token",
+                out.hf_token);  // alone, it asks for the stored one, which is the default
+  }
   out.dummy_weights = reader.choice("load-format", {"auto", "safetensors", "dummy"}) == 2;
   if (flags.find("seed") != nullptr) {
     reader.integer("seed", out.seed.emplace(), 0, std::numeric_limits<int64_t>::max());

@@ -25,7 +25,7 @@ struct ServeOptions {
   std::string model;  // a folder, or a repository id
   std::vector<std::string> served_names;
   std::string tokenizer;  // folder or file; empty: the model's
-  std::string revision = "main", download_dir;
+  std::string revision = "main", download_dir, hf_token;
   bool dummy_weights = false;
   std::optional<uint64_t> seed;
   json::Object hf_overrides;

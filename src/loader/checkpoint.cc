@@ -84,54 +84,66 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder, const ModelConfig
   M2_ASSIGN(CheckpointIndex index, read_checkpoint_index(folder));
   Checkpoint checkpoint;
   checkpoint.config_ = config;
-  // Files first: one that is missing would otherwise show as hundreds of missing tensors.
-  M2_TRY(checkpoint.open_files(folder, index.files));
-  if (index.path.empty()) {
+  TensorReport report;
+  const std::vector<size_t> places = checkpoint.open_files(folder, index.files, report);
+  if (index.path.empty() && places[0] != kNoFile) {
     for (const NamedTensor& tensor : checkpoint.files_[0].tensors()) {
       checkpoint.tensors_.emplace(tensor.name, Place{0, tensor.view});
     }
   }
   for (auto& [name, file] : index.tensors) {
-    if (const TensorView* view = checkpoint.files_[file].find(name)) {
-      checkpoint.tensors_.emplace(std::move(name), Place{file, *view});
+    const size_t place = places[file];
+    const TensorView* view = place == kNoFile ? nullptr : checkpoint.files_[place].find(name);
+    if (view) {
+      checkpoint.tensors_.emplace(std::move(name), Place{place, *view});
     } else {
-      checkpoint.not_in_file_.emplace(std::move(name), file);
+      checkpoint.not_in_file_.emplace(std::move(name), place);
     }
   }
-  M2_TRY(checkpoint.check(folder));
+  // Without its one file nothing can be said of tensors.
+  if (!index.path.empty() || places[0] != kNoFile) checkpoint.check(report);
+  M2_TRY(report.status(folder));
   return checkpoint;
 }
 
-// Missing files are gathered; any other fault of a file ends the search, since it has its own text.
-Status Checkpoint::open_files(const std::string& folder, const std::vector<std::string>& names) {
+std::vector<size_t> Checkpoint::open_files(const std::string& folder,
+                                           const std::vector<std::string>& names,
+                                           TensorReport& report) {
+  std::vector<size_t> places;
   std::string absent;
   size_t absent_count = 0;
   for (const std::string& name : names) {
     auto file = SafetensorsFile::open(folder + "/" + name);
+    places.push_back(file ? files_.size() : kNoFile);
     if (file) {
       files_.push_back(std::move(*file));
     } else if (file.error().kind != ErrorKind::kNotFound) {
-      return tl::unexpected(std::move(file.error()));
+      report.broken(std::move(file.error()));
     } else if (absent_count++ < kMissingFilesShown) {
       absent += (absent.empty() ? "" : ", ") + name;
     }
   }
-  if (absent_count == 0) return {};
-  return fail(ErrorKind::kNotFound, "model", "{}: {} of {} weight files are missing: {}{}", folder,
-              absent_count, names.size(), absent, absent_count > kMissingFilesShown ? ", …" : "");
+  if (absent_count == 0) return places;
+  report.broken({ErrorKind::kNotFound,
+                 fmt::format("{}: {} of {} weight files are missing: {}{}", folder, absent_count,
+                             names.size(), absent, absent_count > kMissingFilesShown ? ", …" : ""),
+                 "model"});
+  return places;
 }
 
-Status Checkpoint::check(const std::string& folder) const {
-  TensorReport report;
+void Checkpoint::check(TensorReport& report) const {
   std::set<std::string, std::less<>> wanted;
   for (Expected& tensor : expected_tensors(config_)) {
     const auto found = tensors_.find(tensor.name);
     if (found == tensors_.end()) {
       const auto vain = not_in_file_.find(tensor.name);
-      report.missing(vain == not_in_file_.end()
-                         ? tensor.name
-                         : fmt::format("{} (indexed, but not in {})", tensor.name,
-                                       files_[vain->second].path()));
+      // What a broken file should hold is not missed as well.
+      if (vain == not_in_file_.end()) {
+        report.missing(tensor.name);
+      } else if (vain->second != kNoFile) {
+        report.missing(
+            fmt::format("{} (indexed, but not in {})", tensor.name, files_[vain->second].path()));
+      }
     } else if (!tensor.fits(found->second.view)) {
       report.wrong(fmt::format("{} is {}, must be {}", tensor.name, shape_text(found->second.view),
                                tensor.text()));
@@ -144,7 +156,6 @@ Status Checkpoint::check(const std::string& folder) const {
   }
   std::sort(extra.begin(), extra.end());
   for (const std::string_view name : extra) report.extra(std::string(name));
-  return report.status(folder);
 }
 
 Status Checkpoint::load(const Shard& shard, int threads, std::byte* weights) const {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "base/error.h"
 #include "base/tensor.h"
 #include "loader/safetensors.h"
+#include "loader/tensor_report.h"
 #include "model/config.h"
 #include "model/shard.h"
 
@@ -26,7 +28,8 @@ namespace m2 {
 
 class Checkpoint {
  public:
-  // One error names every missing file, or else every missing, extra and mis-shaped tensor.
+  // One error names every file that is missing or broken, and of the others every missing, extra
+  // and mis-shaped tensor.
   static Result<Checkpoint> open(const std::string& folder, const ModelConfig& config);
 
   // Fills one rank's weights, reading only its slices: of a tensor that is cut by rows the others'
@@ -44,20 +47,24 @@ class Checkpoint {
   size_t bytes_read() const { return *bytes_read_; }
 
  private:
+  static constexpr size_t kNoFile = SIZE_MAX;
   struct Place {
     size_t file;
     TensorView view;
   };
 
   Checkpoint() = default;
-  Status open_files(const std::string& folder, const std::vector<std::string>& names);
-  Status check(const std::string& folder) const;
+  // The place of each name in files_; kNoFile for one that cannot be used, which is reported.
+  std::vector<size_t> open_files(const std::string& folder, const std::vector<std::string>& names,
+                                 TensorReport& report);
+  void check(TensorReport& report) const;
   Result<TensorView> fetch(const std::string& name, int64_t first, int64_t count) const;
 
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;
   std::unordered_map<std::string, Place> tensors_;
-  std::unordered_map<std::string, size_t> not_in_file_;  // tensors that the index names in vain
+  // Tensors that the index names in vain: in a file without them, or in kNoFile.
+  std::unordered_map<std::string, size_t> not_in_file_;
   // Apart, so that a Checkpoint can be moved.
   std::unique_ptr<std::atomic<size_t>> bytes_read_ = std::make_unique<std::atomic<size_t>>(0);
 };

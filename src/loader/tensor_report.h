@@ -14,11 +14,17 @@ namespace m2 {
 
 class TensorReport {
  public:
+  // A weight file that is not there, or whose header is wrong.
+  void broken(Error error) {
+    broken_.add(error.message);
+    if (broken_.count == 1) first_ = std::move(error);
+  }
   void missing(std::string line) { missing_.add(std::move(line)); }
   void extra(std::string line) { extra_.add(std::move(line)); }
   void wrong(std::string line) { wrong_.add(std::move(line)); }
 
-  // An error that lists all of it, or success when nothing was found.
+  // An error that lists all of it, or success when nothing was found. A file's fault that is the
+  // only one is told as it is.
   Status status(const std::string& folder) const;
 
  private:
@@ -34,7 +40,8 @@ class TensorReport {
     std::vector<std::string> shown;
   };
 
-  Lines missing_, extra_, wrong_;
+  Lines broken_, missing_, extra_, wrong_;
+  Error first_;
 };
 
 }  // namespace m2

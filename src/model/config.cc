@@ -318,6 +318,12 @@ Result<ModelConfig> parse_config(const json::Value& value) {
   return config;
 }
 
+Result<ModelConfig> parse_config_text(const std::string& text, const json::Object& overrides) {
+  auto value = json::parse(text);
+  if (value && value->is_object()) override_with(overrides, value->as_object());
+  return std::move(value).and_then(parse_config);
+}
+
 Result<ModelConfig> load_config(const std::string& folder, const json::Object& overrides) {
   const std::string path = folder + "/config.json";
   std::ifstream file(path, std::ios::binary);
@@ -329,9 +335,7 @@ Result<ModelConfig> load_config(const std::string& folder, const json::Object& o
   if (text.size() > kMaxConfigBytes) {
     return invalid("model", "{} is longer than {} bytes", path, kMaxConfigBytes);
   }
-  auto value = json::parse(text);
-  if (value && value->is_object()) override_with(overrides, value->as_object());
-  auto config = std::move(value).and_then(parse_config);
+  auto config = parse_config_text(text, overrides);
   if (!config) config.error().message = path + ": " + config.error().message;
   return config;
 }

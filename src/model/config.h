@@ -51,6 +51,9 @@ struct ModelConfig {
 // served; kInvalidArgument is a malformed one. Error::field is the key at fault.
 Result<ModelConfig> parse_config(const json::Value& value);
 
+// From the text of a config.json, with `overrides` as below.
+Result<ModelConfig> parse_config_text(const std::string& text, const json::Object& overrides = {});
+
 // Reads `folder`/config.json. Messages start with the file's path.
 // `overrides` take the place of the file's values; an object's keys are merged into the file's.
 Result<ModelConfig> load_config(const std::string& folder, const json::Object& overrides = {});

@@ -1,71 +1,18 @@
-#include "loader/hub.h"
+#include "loader/hub/hub.h"
 
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+
+#include "loader/checkpoint_index.h"
+#include "loader/hub/names.h"
 
 namespace m2 {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxNamePartBytes = 96;
-constexpr size_t kMaxRevisionBytes = 256;
 constexpr size_t kMaxPathBytes = 4096;
-
-std::string environment_value(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-// A leading "~" is the home folder, as in a shell.
-std::string expand_home(const std::string& path, const std::string& home) {
-  const bool tilde = path == "~" || path.starts_with("~/");
-  return tilde && !home.empty() ? home + path.substr(1) : path;
-}
-
-bool is_name_byte(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
-         c == '-' || c == '_';
-}
-
-// One part of org/name. The hub's own rules; "--" would collide with the cache's folder names.
-bool is_name_part(std::string_view part) {
-  if (part.empty() || part.size() > kMaxNamePartBytes) return false;
-  if (part.find("--") != part.npos || part.find("..") != part.npos) return false;
-  for (const char end : {part.front(), part.back()}) {
-    if (end == '.' || end == '-') return false;
-  }
-  return std::all_of(part.begin(), part.end(), is_name_byte);
-}
-
-bool is_repository_id(std::string_view id) {
-  const size_t slash = id.find('/');
-  return slash != id.npos && is_name_part(id.substr(0, slash)) &&
-         is_name_part(id.substr(slash + 1));
-}
-
-// A revision becomes a path under refs/: it may hold slashes ("refs/pr/1"), but never leads out.
-bool is_revision(std::string_view revision) {
-  if (revision.empty() || revision.size() > kMaxRevisionBytes) return false;
-  for (size_t begin = 0; begin <= revision.size();) {
-    const size_t end = std::min(revision.find('/', begin), revision.size());
-    const std::string_view part = revision.substr(begin, end - begin);
-    if (part.empty() || part.front() == '.') return false;
-    if (!std::all_of(part.begin(), part.end(), is_name_byte)) return false;
-    begin = end + 1;
-  }
-  return true;
-}
-
-// Refs are files that anybody may have written: only what looks like a commit becomes a path.
-bool is_commit(std::string_view text) {
-  return text.size() == 40 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
 
 bool is_folder(const std::string& path) {
   std::error_code error;
@@ -73,6 +20,7 @@ bool is_folder(const std::string& path) {
 }
 
 // The commit that a branch or tag stood at when it was downloaded; empty when there is no such ref.
+// Anybody may have written the file: only what looks like a commit becomes a path.
 std::string read_ref(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char text[64];
@@ -119,29 +67,6 @@ Result<std::string> find_in_cache(const ModelSource& source, const std::string& 
 
 }  // namespace
 
-HubEnvironment read_hub_environment() {
-  return {.hf_hub_cache = environment_value("HF_HUB_CACHE"),
-          .huggingface_hub_cache = environment_value("HUGGINGFACE_HUB_CACHE"),
-          .hf_home = environment_value("HF_HOME"),
-          .xdg_cache_home = environment_value("XDG_CACHE_HOME"),
-          .home = environment_value("HOME")};
-}
-
-std::string hub_cache_folder(const HubEnvironment& environment) {
-  const auto expanded = [&](const std::string& path) {
-    return expand_home(path, environment.home);
-  };
-  if (!environment.hf_hub_cache.empty()) return expanded(environment.hf_hub_cache);
-  if (!environment.huggingface_hub_cache.empty()) {
-    return expanded(environment.huggingface_hub_cache);
-  }
-  if (!environment.hf_home.empty()) return expanded(environment.hf_home) + "/hub";
-  if (!environment.xdg_cache_home.empty()) {
-    return expanded(environment.xdg_cache_home) + "/huggingface/hub";
-  }
-  return environment.home.empty() ? "" : environment.home + "/.cache/huggingface/hub";
-}
-
 Result<std::string> find_model(const ModelSource& source, const HubEnvironment& environment) {
   if (source.model.empty() || source.model.size() > kMaxPathBytes ||
       source.model.find('\0') != std::string::npos) {
@@ -161,6 +86,11 @@ Result<std::string> find_model(const ModelSource& source, const HubEnvironment& 
   if (!is_revision(source.revision)) {
     return invalid("revision", "revision \"{}\" is no branch, tag or commit", source.revision);
   }
+  M2_ASSIGN(const std::string cache, cache_of(source, environment));
+  return find_in_cache(source, cache);
+}
+
+Result<std::string> cache_of(const ModelSource& source, const HubEnvironment& environment) {
   const std::string cache = source.download_dir.empty()
                                 ? hub_cache_folder(environment)
                                 : expand_home(source.download_dir, environment.home);
@@ -169,7 +99,31 @@ Result<std::string> find_model(const ModelSource& source, const HubEnvironment& 
                 "{} is not a folder, and neither HOME nor HF_HOME says where the cache is",
                 source.model);
   }
-  return find_in_cache(source, cache);
+  return cache;
+}
+
+bool names_repository(const ModelSource& source, const HubEnvironment& environment) {
+  std::error_code error;
+  return is_repository_id(source.model) && is_revision(source.revision) &&
+         !fs::exists(expand_home(source.model, environment.home), error);
+}
+
+std::vector<std::string> missing_files(const std::string& folder, bool weights) {
+  std::vector<std::string> missing;
+  const auto need = [&](const std::string& name) {
+    std::error_code error;  // a link to a blob that is gone counts as absent
+    if (!fs::exists(folder + "/" + name, error)) missing.push_back(name);
+  };
+  need("config.json");
+  need("tokenizer.json");
+  if (!weights) return missing;
+  const auto index = read_checkpoint_index(folder);
+  if (!index) {
+    missing.push_back("model.safetensors.index.json");
+    return missing;
+  }
+  for (const std::string& name : index->files) need(name);
+  return missing;
 }
 
 }  // namespace m2

@@ -1,4 +1,4 @@
-#include "loader/hub.h"
+#include "loader/hub/hub.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,32 @@
+// Asks a model on disk fixed questions, to tell a right one from a garbled one.
+//
+// Thread-safety: one thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/model_files.h"
+#include "engine/executor.h"
+
+namespace m2::cli {
+
+struct ForwardCheck {
+  struct Answer {
+    std::string question, expected, reply;
+    bool right = false;
+  };
+  std::vector<Answer> answers;
+  // Of the questions as the model was trained to see them. A model that has learnt nothing, or
+  // whose numbers are wrong, guesses among its whole vocabulary.
+  double perplexity = 0;
+  double bound = 0;
+
+  bool right() const;
+};
+
+// An error is a fault of the device or of the template, not a wrong answer.
+Result<ForwardCheck> check_forward(Executor& executor, const ModelFiles& files);
+
+}  // namespace m2::cli
