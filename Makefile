@@ -15,7 +15,7 @@ help:
 	@echo 'make lint     style, include rules, clippy, clang-tidy'
 	@echo 'make bench    benchmarks of this machine'
 	@echo 'make fuzz     fuzz every target for FUZZ_SECONDS each (300)'
-	@echo 'make cuda     build/cuda: m2 with the GPU plug-in (no GPU is needed to build)'
+	@echo 'make cuda     build/cuda: m2 with the GPU plug-in (no GPU is needed to build; ARCHITECTURES=all)'
 	@echo 'make test-cuda  the GPU tests, on a machine with an NVIDIA GPU   (OP=name: one of them)'
 	@echo 'make clean    remove build trees and the test environment'
 
@@ -47,7 +47,7 @@ fuzz:
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-300} scripts/fuzz.sh
 
 cuda: setup
-	@scripts/cuda.sh build
+	@$(if $(ARCHITECTURES),CUDA_ARCHITECTURES='$(ARCHITECTURES)') scripts/cuda.sh build
 
 test-cuda: cuda
 	@scripts/cuda.sh test $(if $(OP),--gtest_filter='*$(OP)*')

@@ -5,7 +5,8 @@
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 only: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
-# CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made.
+# CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made; "all" is machine code for every
+# generation from 8.0 on, and PTX for later ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -70,10 +71,11 @@ case $command in
   test)
     rm -rf build/cuda/results
     mkdir -p build/cuda/results
-    program=build/cuda/bin/backend_cuda_test
     # A program that dies leaves no counts: its own status is kept.
     status=0
-    GTEST_OUTPUT="json:$PWD/build/cuda/results/" "$program" "$@" || status=$?
+    export GTEST_OUTPUT="json:$PWD/build/cuda/results/"
+    build/cuda/bin/backend_cuda_test "$@" || status=$?
+    [[ $# -gt 0 ]] || build/cuda/bin/runtime_test --gtest_filter='GpuRuntime*' || status=$?
     python3 scripts/count_tests.py build/cuda/results || status=1
     exit $status
     ;;

@@ -30,6 +30,7 @@ Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const
   parts.weights = weights_at(config, shard, parts.memory.data());
   M2_ASSIGN(parts.ops, backend.make_ops(config, shard, limits));
   M2_TRY(parts.ops->adopt(parts.weights));
+  if (backend.copies_weights()) parts.memory = HostMemory();
   return parts;
 }
 

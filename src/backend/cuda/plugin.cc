@@ -47,6 +47,7 @@ class CudaBackend final : public Backend {
     if (cudaSetDevice(0) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
     return free;
   }
+  bool copies_weights() const override { return true; }
   size_t total_bytes() const override { return first_.totalGlobalMem; }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
