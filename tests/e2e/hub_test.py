@@ -1,10 +1,13 @@
 """From the hub to a served model: `m2 download` and `m2 serve` against a mirror with faults, beside
 the real huggingface_hub in one cache. No name of the outside world is asked."""
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+import pty
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -72,6 +75,26 @@ def whole_files(home, files):
 
 
 COMPLETE = sorted(SMALL + SHARDS)
+
+
+def marks(data):
+    """Which pieces an unfinished file has: a byte each, after the data (loader/hub/partial_file)."""
+    return data[-(-(-len(data) // ((1 << 20) + 1))):]
+
+
+def kept_bytes(home, files):
+    """Bytes of shards that a next start need not fetch."""
+    root = pathlib.Path(home) / "hub" / REPOSITORY / "blobs"
+    kept = 0
+    for name in SHARDS:
+        blob = root / hashlib.sha256(files[name]).hexdigest()
+        partial = blob.with_name(blob.name + ".m2.incomplete")
+        if blob.exists():
+            kept += len(files[name])
+        elif partial.exists():
+            kept += sum(min(1 << 20, len(files[name]) - (i << 20))
+                        for i, mark in enumerate(marks(partial.read_bytes())) if mark == 1)
+    return kept
 
 
 # What the network may do, and what is still to come of it: (faults, flags). A number says for how
@@ -231,24 +254,44 @@ def test_a_disk_that_fills_up(pocket_files, tmp_path):
 def test_killed_at_any_moment(pocket_files, tmp_path):
     chance = random.Random(1)
     kills = 8
-    with Mirror(pocket_files, {"bytes_a_second": 4_000_000}) as mirror:
+    with Mirror(pocket_files, {"bytes_a_second": 2_000_000}) as mirror:
         for _ in range(kills):
             process = subprocess.Popen([str(BIN / "m2"), "download", NAME],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                        env=environment(mirror, tmp_path))
-            time.sleep(chance.uniform(0.02, 0.5))
+            moment = mirror.sent + chance.uniform(0, 13_000_000)  # of 8 MB in flight at a time
+            deadline = time.monotonic() + chance.uniform(0.02, 10)
+            while mirror.sent < moment and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.005)
             process.kill()
             process.wait()
             if snapshot(tmp_path).exists():
                 whole_files(tmp_path, pocket_files)
         mirror.faults["bytes_a_second"] = 0
+        time.sleep(0.5)  # the mirror notices that its readers are gone
+        there, mirror.sent = kept_bytes(tmp_path, pocket_files), 0
+        assert there > 0
         done = download(mirror, tmp_path)
         assert done.returncode == 0, done.stderr
         assert whole_files(tmp_path, pocket_files) == COMPLETE
-        # What was there is not fetched again: a kill costs the pieces that were on their way, and
-        # what the sockets held.
-        size = sum(len(pocket_files[name]) for name in SHARDS)
-        assert mirror.sent < size + kills * 8 * (2 << 20)
+        # What was there is not fetched again.
+        assert mirror.sent == sum(len(pocket_files[name]) for name in SHARDS) - there
+
+
+def test_a_terminal_sees_a_bar(pocket_files, tmp_path):
+    with Mirror(pocket_files, {"bytes_a_second": 2_000_000}) as mirror:
+        ours, theirs = pty.openpty()
+        done = subprocess.run([str(BIN / "m2"), "download", NAME], stdout=subprocess.PIPE,
+                              stderr=theirs, timeout=60, env=environment(mirror, tmp_path))
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal is gone: all of it was read
+            while piece := os.read(ours, 65536):
+                seen += piece
+        os.close(ours)
+        assert done.returncode == 0
+        bar = re.search(rb"\r\[=* *\] \d+ % of 24.8 MB, [\d.]+ MB/s, \d+ s left, \d of 2 files", seen)
+        assert bar, seen
 
 
 def test_a_damaged_remainder_is_found(pocket_files, tmp_path):
@@ -266,9 +309,8 @@ def test_a_damaged_remainder_is_found(pocket_files, tmp_path):
         damaged = 0
         for partial in blobs.glob("*.m2.incomplete"):
             data = bytearray(partial.read_bytes())
-            pieces = -(-len(data) // ((1 << 20) + 1))
-            for i in range(pieces):
-                if data[len(data) - pieces + i] == 1:
+            for i, mark in enumerate(marks(data)):
+                if mark == 1:
                     data[i << 20] ^= 1
                     damaged += 1
             partial.write_bytes(data)
