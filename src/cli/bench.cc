@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <functional>
 #include <optional>
 
 #include "backend/cpu/host.h"
 #include "backend/cpu/machine_probe.h"
+#include "base/divide_up.h"
 #include "cli/bench_options.h"
 #include "cli/help.h"
+#include "cli/known_models.h"
 #include "loader/checkpoint.h"
 #include "loader/dummy.h"
 #include "runtime/runtime.h"
@@ -36,20 +37,9 @@ ModelConfig pocket_shape() {
   return c;
 }
 
-ModelConfig m2_shape() {
-  ModelConfig c = pocket_shape();
-  c.hidden_size = 3072;
-  c.num_layers = 62;
-  c.num_heads = 48;
-  c.expert_width = 1536;
-  c.num_experts = 256;
-  c.experts_per_token = 8;
-  c.vocab_size = 200064;
-  return c;
-}
-
 ModelConfig shape_of(const BenchOptions& options) {
-  ModelConfig config = options.shape == "pocket" ? pocket_shape() : m2_shape();
+  ModelConfig config =
+      options.shape == "pocket" ? pocket_shape() : *known_config("MiniMaxAI/MiniMax-M2.5");
   if (options.shape == "wide") {
     config.num_layers = 2;
     config.num_experts = 64;  // more than any cache holds, and it fits a small machine
@@ -70,7 +60,7 @@ RuntimeOptions runtime_options(const BenchOptions& options) {
     rows = std::max(rows, r);
     tokens = std::max(tokens, r * t);
     longest = std::max(longest, length);
-    blocks = std::max(blocks, r * ((length + out.block_tokens - 1) / out.block_tokens));
+    blocks = std::max(blocks, r * (static_cast<int32_t>(divide_up(length, out.block_tokens))));
   };
   for (const int32_t r : options.decode) count(r, 1, options.context + options.steps + 2);
   for (const int32_t t : options.prefill) count(1, t, options.context + t);

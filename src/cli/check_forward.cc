@@ -142,11 +142,6 @@ Result<std::string> reply_to(Sequence& sequence, const ModelFiles& files, TokenI
 
 }  // namespace
 
-bool ForwardCheck::right() const {
-  return perplexity < bound && std::all_of(answers.begin(), answers.end(),
-                                           [](const Answer& answer) { return answer.right; });
-}
-
 Result<ForwardCheck> check_forward(Executor& executor, const ModelFiles& files) {
   if (!files.chat_template) {
     return fail(ErrorKind::kNotFound, "model", "without a chat template nothing can be asked");

@@ -22,8 +22,6 @@ struct ForwardCheck {
   // whose numbers are wrong, guesses among its whole vocabulary.
   double perplexity = 0;
   double bound = 0;
-
-  bool right() const;
 };
 
 // An error is a fault of the device or of the template, not a wrong answer.

@@ -14,9 +14,9 @@
 #include "cli/help.h"
 #include "cli/known_models.h"
 #include "cli/obtain_model.h"
+#include "cli/runtime_options.h"
 #include "cli/serve_flags.h"
 #include "cli/serve_options.h"
-#include "runtime/runtime.h"
 
 namespace m2::cli {
 namespace {
@@ -48,7 +48,6 @@ struct PlanOptions {
   ServeOptions serve;
   std::string gpu = "h200";
   size_t gpu_bytes = 0;
-  bool share_given = false;
   bool json = false;
 };
 
@@ -68,7 +67,6 @@ Result<PlanOptions> read_options(ParsedFlags flags) {
     out.gpu = kind.title;
     out.gpu_bytes = kind.mib << 20;
   }
-  out.share_given = flags.find("gpu-memory-utilization") != nullptr;
   M2_ASSIGN(out.serve, make_serve_options(std::move(flags), Environment{}));
   return out;
 }
@@ -87,22 +85,6 @@ Result<ModelConfig> read_config(const ServeOptions& options) {
                                                      .hf_overrides = options.hf_overrides,
                                                      .weights = false}));
   return load_config(model.folder, options.hf_overrides);
-}
-
-RuntimeOptions runtime_options(const PlanOptions& options) {
-  const ServeOptions& serve = options.serve;
-  RuntimeOptions out;
-  out.parallelism = {serve.tensor_parallel, serve.expert_parallel};
-  out.memory_share = options.share_given ? serve.gpu_memory_utilization : 0;
-  out.kv_cache_bytes = serve.kv_cache_bytes;
-  out.num_blocks = serve.num_blocks;
-  out.block_tokens = serve.block_tokens;
-  out.kv_dtype = serve.kv_dtype;
-  out.max_model_tokens = static_cast<int32_t>(serve.max_model_tokens.value_or(0));
-  if (serve.max_step_tokens > 0) out.max_step_tokens = serve.max_step_tokens;
-  if (serve.max_sequences > 0) out.max_sequences = serve.max_sequences;
-  out.max_step_tokens = std::max(out.max_step_tokens, out.max_sequences);
-  return out;
 }
 
 int64_t sequences_of(const MemoryPlan& plan, int32_t tokens) {
@@ -192,7 +174,9 @@ int run_plan(Arguments arguments) {
   if (!options) return report(options.error(), kExitUsage);
   const auto config = read_config(options->serve);
   if (!config) return report(config.error(), kExitFailure);
-  const RuntimeOptions runtime = runtime_options(*options);
+  RuntimeOptions runtime = runtime_options(options->serve);
+  runtime.replicas = 1;  // each has GPUs of its own
+  runtime.max_model_tokens = static_cast<int32_t>(options->serve.max_model_tokens.value_or(0));
   const auto shard = make_shard(*config, runtime.parallelism, 0);
   if (!shard) return report(shard.error(), kExitFailure);
   const auto backend = make_planned_gpus(options->gpu_bytes, shard->size);

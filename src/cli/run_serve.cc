@@ -1,5 +1,4 @@
 // `m2 serve` on the real model: the executor that serve.cc is given.
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
@@ -8,42 +7,13 @@
 
 #include "backend/cpu/host.h"
 #include "base/log.h"
+#include "cli/runtime_options.h"
 #include "cli/serve.h"
 #include "loader/checkpoint.h"
 #include "loader/dummy.h"
-#include "runtime/runtime.h"
 
 namespace m2::cli {
 namespace {
-
-RuntimeOptions runtime_options(const ServeOptions& options, const ModelFiles& files) {
-  RuntimeOptions out;
-  out.device = options.device;
-  out.threads = options.threads;
-  out.parallelism = {options.tensor_parallel, options.expert_parallel};
-  out.replicas = options.data_parallel;
-  out.memory_share = options.gpu_memory_utilization;
-  out.kv_cache_bytes = options.kv_cache_bytes;
-  out.num_blocks = options.num_blocks;
-  out.block_tokens = options.block_tokens;
-  out.kv_dtype = options.kv_dtype;
-  out.graphs = options.graphs;
-  out.max_model_tokens = files.max_model_tokens;
-  // Every running sequence has a token in every step. Where one of the two is given, the other's
-  // default follows it.
-  if (options.max_step_tokens > 0) {
-    out.max_step_tokens = options.max_step_tokens;
-    out.max_sequences = std::min(out.max_sequences, out.max_step_tokens);
-  }
-  if (options.max_sequences > 0) {
-    out.max_sequences = options.max_sequences;
-    if (options.max_step_tokens == 0) {
-      out.max_step_tokens = std::max(out.max_step_tokens, out.max_sequences);
-    }
-  }
-  out.real_vocab = files.tokenizer->vocab_size();
-  return out;
-}
 
 // CUDA reads these at its first use: all kernels are loaded at the start, not at their first
 // launch, and ranks that share a GPU do not wait for each other's queues.
@@ -57,7 +27,9 @@ void log_lines(const std::string& text) {
   for (std::string line; std::getline(lines, line);) log_info("{}", line);
 }
 
-Result<Executors> load_model(const ServeOptions& options, const ModelFiles& files) {
+}  // namespace
+
+Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files) {
   const auto start = std::chrono::steady_clock::now();
   set_cuda_environment();
   const int threads = options.threads > 0 ? options.threads : usable_cores();
@@ -71,7 +43,10 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
     fill_dummy(config, shard, options.seed.value_or(0), threads, memory.data());
     return {};
   };
-  auto made = make_runtime(files.config, runtime_options(options, files), load);
+  RuntimeOptions wanted = runtime_options(options);
+  wanted.max_model_tokens = files.max_model_tokens;
+  wanted.real_vocab = files.tokenizer->vocab_size();
+  auto made = make_runtime(files.config, wanted, load);
   if (!made) {
     // The model's own limit has been looked at: what is too small is the cache.
     if (made.error().field == "max-model-len") {
@@ -100,12 +75,6 @@ Result<Executors> load_model(const ServeOptions& options, const ModelFiles& file
   return std::move(runtime.executors);
 }
 
-}  // namespace
-
-Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files) {
-  return load_model(options, files);
-}
-
-int run_serve(Arguments arguments) { return serve(arguments, load_model); }
+int run_serve(Arguments arguments) { return serve(arguments, load_executors); }
 
 }  // namespace m2::cli

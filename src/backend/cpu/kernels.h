@@ -69,7 +69,7 @@ struct Kernels {
 
 // Floats of a block of scaled inputs: four whole rows, or a segment of kTokenBlock rows.
 constexpr int64_t scaled_inputs(int64_t columns) {
-  constexpr int64_t kSegments = int64_t{kTokenBlock} * (1024 + 16);
+  constexpr int64_t kSegments = int64_t{kTokenBlock} * (512 + 16);
   return 4 * (columns + 16) > kSegments ? 4 * (columns + 16) : kSegments;
 }
 // Floats of scratch that a matmul over `columns` wants: results, scaled inputs, and sums in up to

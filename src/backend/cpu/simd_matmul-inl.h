@@ -33,7 +33,7 @@ constexpr int64_t kSegmentColumns = 512;  // with the inputs of eight tokens the
 constexpr int64_t kFewTokens = 4;
 // Inputs of tokens lie so many floats further apart than they are long: in other cache sets.
 constexpr int64_t kPad = 16;
-static_assert(kTokenBlock * (kSegmentColumns + kPad) <= scaled_inputs(0));
+static_assert(kTokenBlock * (kSegmentColumns + kPad) == scaled_inputs(0));
 
 // How a type of weights becomes fp32: read() takes kParts vectors' weights at once, widen<i>()
 // gives the i-th.
@@ -261,7 +261,7 @@ void matmul_tile(const Matrix& w, int64_t row, int64_t rows, const float* const*
     segment.last = segment.end == w.columns;
     scale_inputs<W>(w, row, segment.begin, segment.end, x, tokens, scaled, segment.x_stride);
     int64_t t = 0;
-    // Eights and fours, and no single one at the end: it would wait for its own sums.
+    // Eights and fours; then what is left, five as three and two.
     for (; tokens - t >= 8; t += 8) multiply_tile<W, 8>(w, row, rows, segment, t);
     for (; tokens - t >= 6 || tokens - t == 4; t += 4)
       multiply_tile<W, 4>(w, row, rows, segment, t);
