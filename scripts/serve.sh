@@ -27,7 +27,7 @@ scripts/build.sh release m2
 (
   until { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null &&
     printf 'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3 &&
-    read -r _ status _ <&3 && [[ $status == 200 ]]; do
+    read -r _ status _ <&3 2>/dev/null && [[ $status == 200 ]]; do
     kill -0 $$ 2>/dev/null || exit 0
     sleep 0.1
   done
