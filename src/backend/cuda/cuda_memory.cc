@@ -127,7 +127,7 @@ bool CudaOps::single_served() const {
 }
 
 int64_t CudaOps::max_tiles() const {
-  return max_pairs() / cuda::kSmallTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
+  return max_pairs() / cuda::kBulkTileTokens + std::min<int64_t>(shard_.num_experts, max_pairs());
 }
 
 size_t CudaOps::kv_plane_bytes() const {
@@ -161,8 +161,7 @@ size_t CudaOps::carve(std::byte* base) {
   memory.take(lists_.place, max_pairs());
   memory.take(lists_.active, shard_.num_experts);
   memory.take(lists_.num_active, 1);
-  memory.take(lists_.tile_expert, max_tiles());
-  memory.take(lists_.tile_first, max_tiles());
+  memory.take(lists_.tiles, max_tiles());
   memory.take(lists_.num_tiles, 1);
   memory.take(activated_, max_pairs() * shard_.expert_columns);
   memory.take(down_, max_pairs() * hidden);

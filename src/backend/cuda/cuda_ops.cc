@@ -140,24 +140,22 @@ cuda::ExpertSums CudaOps::take_sums() {
   return {down_, expert_weights_, lists_.place, config_.experts_per_token};
 }
 
+cuda::LinearArgs CudaOps::linear_args(LinearKind kind, const Matrix& m, const uint16_t* x,
+                                      int32_t tokens, void* out, int32_t out_stride) const {
+  return {.kind = kind,
+          .weights = {m.data, m.scales, static_cast<int32_t>(m.rows),
+                      static_cast<int32_t>(m.columns), m.dtype == DType::kF8E4M3},
+          .x = x,
+          .tokens = tokens,
+          .lists = lists_,
+          .out = out,
+          .out_stride = out_stride,
+          .multiprocessors = multiprocessors_};
+}
+
 void CudaOps::linear(LinearKind kind, const Matrix& m, const uint16_t* x, int32_t tokens, void* out,
                      int32_t out_stride) {
-  const int64_t pairs = int64_t{tokens} * config_.experts_per_token;
-  const auto active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
-  const int32_t tile_tokens = cuda::tile_tokens_for(pairs, shard_.num_experts);
-  cuda::launch_linear({.kind = kind,
-                       .weights = {m.data, m.scales, static_cast<int32_t>(m.rows),
-                                   static_cast<int32_t>(m.columns), m.dtype == DType::kF8E4M3},
-                       .x = x,
-                       .tokens = tokens,
-                       .lists = lists_,
-                       .tile_tokens = tile_tokens,
-                       .max_tiles = static_cast<int32_t>(pairs / tile_tokens) + active,
-                       .max_active = active,
-                       .out = out,
-                       .out_stride = out_stride,
-                       .multiprocessors = multiprocessors_},
-                      queue());
+  cuda::launch_linear(linear_args(kind, m, x, tokens, out, out_stride), queue());
 }
 
 // In a step of few tokens.
@@ -302,26 +300,36 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
     cuda::launch_single(args, queue());
     return note("experts");
   }
-  cuda::launch_route(
-      {.choose = {.logits = router_,
-                  .bias = gate_bias,
-                  .real_tokens = step_.num_tokens,
-                  .num_tokens = tokens_,
-                  .num_experts = config_.num_experts,
-                  .count = config_.experts_per_token,
-                  .chosen = chosen_,
-                  .weights = expert_weights_},
-       .group = {.expert_begin = shard_.expert_begin,
-                 .num_experts = shard_.num_experts,
-                 .tile_tokens = cuda::tile_tokens_for(int64_t{tokens_} * config_.experts_per_token,
-                                                      shard_.num_experts),
-                 .lists = lists_}},
-      queue());
-  note("choice of experts");
   const auto columns = static_cast<int32_t>(shard_.expert_columns);
-  linear(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);
+  const int64_t pairs = int64_t{tokens_} * config_.experts_per_token;
+  cuda::LinearArgs up =
+      linear_args(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);
+  cuda::LinearArgs back =
+      linear_args(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
+  const int32_t tile_tokens =
+      cuda::expert_tile_tokens(up, back, pairs, shard_.num_experts, queue());
+  for (cuda::LinearArgs* args : {&up, &back}) {
+    args->tile_tokens = tile_tokens;
+    args->max_active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
+    args->max_tiles = static_cast<int32_t>(pairs / tile_tokens) + args->max_active;
+  }
+  cuda::launch_route({.choose = {.logits = router_,
+                                 .bias = gate_bias,
+                                 .real_tokens = step_.num_tokens,
+                                 .num_tokens = tokens_,
+                                 .num_experts = config_.num_experts,
+                                 .count = config_.experts_per_token,
+                                 .chosen = chosen_,
+                                 .weights = expert_weights_},
+                      .group = {.expert_begin = shard_.expert_begin,
+                                .num_experts = shard_.num_experts,
+                                .tile_tokens = tile_tokens,
+                                .lists = lists_}},
+                     queue());
+  note("choice of experts");
+  cuda::launch_linear(up, queue());
   note("experts' gate and up");
-  linear(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
+  cuda::launch_linear(back, queue());
   note("experts' down");
 }
 

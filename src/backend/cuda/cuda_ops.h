@@ -85,6 +85,8 @@ class CudaOps final : public Ops {
   cuda::Queue queue() const { return {stream_, overlap_}; }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
   cuda::ExpertSums take_sums();
+  cuda::LinearArgs linear_args(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x,
+                               int32_t tokens, void* out, int32_t out_stride) const;
   void linear(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, int32_t tokens,
               void* out, int32_t out_stride);
 

@@ -67,6 +67,9 @@ std::vector<Shape> shapes() {
   config.num_heads = 16, config.num_kv_heads = 1;
   config.vocab_size = 331;
   all.push_back({"SixteenHeadsAGroup", config, 32});
+  config = without_choice();
+  config.hidden_size = 1792, config.expert_width = 256;  // experts by bulk copies, a warp short
+  all.push_back({"BulkExperts", config});
   return all;
 }
 

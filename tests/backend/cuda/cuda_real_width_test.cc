@@ -37,10 +37,10 @@ bool enough_memory(const ModelConfig& config) {
 
 OpsLimits limits() {
   OpsLimits limits;
-  limits.max_step_tokens = 2048;
+  limits.max_step_tokens = 8192;
   limits.max_sequences = 256;
   limits.max_sample_rows = 256;
-  limits.max_model_tokens = 4096;
+  limits.max_model_tokens = 16384;
   limits.num_blocks = 19000;
   limits.real_vocab = 200054;
   return limits;
@@ -163,7 +163,7 @@ class DecodeSteps {
 };
 
 template <typename Runner>
-double prefill_ms(Runner& runner, int32_t count) {
+double prefill_ms(Runner& runner, int32_t count, int32_t times_run = 7) {
   const auto tokens = some_tokens(count, 200000, 5);
   std::vector<int32_t> blocks(count / 16 + 1);
   std::iota(blocks.begin(), blocks.end(), 0);
@@ -173,7 +173,7 @@ double prefill_ms(Runner& runner, int32_t count) {
   request.temperature = 0;
   SampleOutput output;
   std::vector<double> times;
-  for (int32_t i = 0; i < 7; ++i) {
+  for (int32_t i = 0; i < times_run; ++i) {
     const auto start = std::chrono::steady_clock::now();
     runner.forward().run({tokens, {&row, 1}});
     runner.forward().sample({&request, 1});
@@ -209,19 +209,21 @@ TEST_F(CudaRealWidth, AgreesWithTheCpu) {
 
 TEST_F(CudaRealWidth, StepTimes) {
   ManyLayers cuda(model());
-  std::printf("31 layers and lm_head, context 1024, ms from inputs to tokens on the host:\n");
+  std::printf("31 layers and lm_head, ms from inputs to tokens on the host:\n");
   for (const int32_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
-    const double greedy = DecodeSteps(rows, 1024, true).median_ms(cuda, 25);
-    const double sampled = DecodeSteps(rows, 1024, false).median_ms(cuda, 25);
-    const double queued = DecodeSteps(rows, 1024, false).queued_ms(cuda, 40, false);
-    const double never_idle = DecodeSteps(rows, 1024, false).queued_ms(cuda, 40, true);
+    const int32_t context = rows == 256 ? 700 : 1024;
+    const double greedy = DecodeSteps(rows, context, true).median_ms(cuda, 25);
+    const double sampled = DecodeSteps(rows, context, false).median_ms(cuda, 25);
+    const double queued = DecodeSteps(rows, context, false).queued_ms(cuda, 40, false);
+    const double never_idle = DecodeSteps(rows, context, false).queued_ms(cuda, 40, true);
     std::printf(
-        "  decode %3d rows: greedy %.3f, top-k 40 and top-p 0.95 %.3f; one step ahead %.3f, of "
+        "  decode %3d rows, context %4d: greedy %.3f, top-k 40 and top-p 0.95 %.3f; one step ahead "
+        "%.3f, of "
         "which "
         "idle %.3f\n",
-        rows, greedy, sampled, queued, queued - never_idle);
+        rows, context, greedy, sampled, queued, queued - never_idle);
   }
-  for (const int32_t tokens : {128, 512, 1024, 2048}) {
+  for (const int32_t tokens : {128, 512, 1024, 2048, 8192}) {
     std::printf("  prefill %4d tokens: %.3f\n", tokens, prefill_ms(cuda, tokens));
   }
 }
@@ -229,8 +231,8 @@ TEST_F(CudaRealWidth, StepTimes) {
 // For profilers: a few steps of each kind and little else.
 TEST_F(CudaRealWidth, OneStepOfEachKind) {
   const auto cuda = runner();
-  for (const int32_t rows : {1, 8, 32, 64}) DecodeSteps(rows, 1024, rows != 1).run(*cuda);
-  prefill_ms(*cuda, 1024);
+  for (const int32_t rows : {1, 8, 32, 64, 128, 256}) DecodeSteps(rows, 1024, rows != 1).run(*cuda);
+  for (const int32_t tokens : {1024, 8192}) prefill_ms(*cuda, tokens, 1);
 }
 
 }  // namespace

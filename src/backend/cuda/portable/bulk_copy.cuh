@@ -43,6 +43,20 @@ __device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uin
       "l"(from), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
+// The same for what is read once: it leaves the L2 cache first.
+__device__ inline uint64_t passing_through() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
+  return policy;
+}
+__device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier,
+                                 uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1], %2, [%3], %4;" ::"r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
 
 #endif
 

@@ -1,11 +1,11 @@
 // All products with weights: FP8 (widened to f16 exactly, scales of 64 x 64 tiles) with f16 inputs,
-// or bf16 weights with bf16 inputs; fp32 sums on the tensor cores. Two forms:
-//   stream  few tokens: a block streams tiles of 16 rows of weights through shared memory and
-//   passes
-//           the tokens by; each weight is read from memory once (linear_stream.cu, and
-//           linear_bulk.cu for FP8 experts on compute capability 9.0 and later)
+// or bf16 weights with bf16 inputs; fp32 sums on the tensor cores. Three forms:
+//   stream  few tokens: a block streams tiles of 16 rows of weights through shared memory, past the
+//           tokens; each weight is read from memory once (linear_stream.cu)
+//   bulk    FP8 experts with few pairs each, on compute capability 9.0 and later: the same by bulk
+//           copies, the inputs in registers (linear_bulk.cu)
 //   tile    many tokens: 128 rows by 64 or 32 tokens through shared memory (linear_tile.cu)
-// Both need columns that are multiples of 64.
+// All need columns that are multiples of 64.
 //
 // Bytes: rows * columns of FP8 (twice that in bf16), once; flops: 2 * rows * columns * tokens.
 #pragma once
@@ -14,16 +14,20 @@
 
 namespace m2::cuda {
 
-// Which experts the step's (token, expert) pairs go to; made by launch_group (router.cuh).
+// What belongs to one matrix: consecutive tokens, or pairs of one expert.
+struct Work {
+  int32_t matrix, first, count;
+};
+
+// Which experts the step's (token, expert) pairs go to; made by launch_route (router.cuh).
 struct ExpertLists {
-  int32_t* begin = nullptr;        // [experts + 1] into pairs, by expert
-  int32_t* pair_token = nullptr;   // [pairs] the token of each
-  int32_t* place = nullptr;        // [tokens, k] where a token's pair stands; -1: another rank's
-  int32_t* active = nullptr;       // [experts] those with a pair, rising
-  int32_t* num_active = nullptr;   // [1]
-  int32_t* tile_expert = nullptr;  // [max tiles] tile_tokens pairs of one expert each
-  int32_t* tile_first = nullptr;   // [max tiles] into pairs
-  int32_t* num_tiles = nullptr;    // [1]
+  int32_t* begin = nullptr;       // [experts + 1] into pairs, by expert
+  int32_t* pair_token = nullptr;  // [pairs] the token of each
+  int32_t* place = nullptr;       // [tokens, k] where a token's pair stands; -1: another rank's
+  int32_t* active = nullptr;      // [experts] those with a pair, rising
+  int32_t* num_active = nullptr;  // [1]
+  Work* tiles = nullptr;          // [max tiles] up to tile_tokens pairs of one expert each
+  int32_t* num_tiles = nullptr;   // [1]
 };
 
 enum class LinearKind : uint8_t {
@@ -39,7 +43,7 @@ struct LinearArgs {
   const uint16_t* x = nullptr;  // [tokens or pairs, columns] f16 or bf16, as the weights are
   int32_t tokens = 0;           // of the step; bounds an expert's pairs too
   ExpertLists lists;            // kGateUp, kDown
-  int32_t tile_tokens = 0, max_tiles = 0;  // kGateUp, kDown in the tile form
+  int32_t tile_tokens = 0, max_tiles = 0;  // kGateUp, kDown: of the lists
   int32_t max_active = 0;                  // experts that can have a pair: bounds the grid
   void* out = nullptr;                     // [tokens or pairs, rows]; kGateUp: [pairs, rows / 2]
   int32_t out_stride = 0;                  // elements
@@ -51,14 +55,14 @@ void launch_linear(const LinearArgs& args, const Queue& queue);
 
 // Up to this many tokens the stream form is used.
 inline constexpr int32_t kStreamTokens = 64;
-// Bulk copies pay for experts and a few tokens: for one or two the rings start sooner, and for more
-// than these one block a multiprocessor has too few warps for the products.
-inline constexpr int32_t kLeastBulkTokens = 3, kMostBulkTokens = 32;
+// Bulk copies pay for experts: for one or two tokens the rings start sooner, and with more than
+// these an expert has more pairs than a tile holds, so that its weights come several times.
+inline constexpr int32_t kLeastBulkTokens = 3, kMostBulkTokens = 512, kBulkTileTokens = 24;
 // Tokens of a block of the tile form; of an expert's pairs, the smaller where experts have few.
 inline constexpr int32_t kTileTokens = 64, kSmallTileTokens = 32;
-constexpr int32_t tile_tokens_for(int64_t pairs, int32_t experts) {
-  return pairs > int64_t{48} * experts ? kTileTokens : kSmallTileTokens;
-}
+// Pairs of an entry of the experts' tile list.
+int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, int64_t pairs,
+                           int32_t experts, const Queue& queue);
 void launch_linear_stream(const LinearArgs& args, const Queue& queue);
 // Dense FP8 products of 65 to 128 tokens (linear_wide.cu).
 bool linear_wide_serves(const LinearArgs& args);
@@ -68,11 +72,6 @@ void launch_linear_bulk(const LinearArgs& args, const Queue& queue);
 void launch_linear_tile(const LinearArgs& args, const Queue& queue);
 
 #ifdef __CUDACC__
-
-// What belongs to one matrix: consecutive tokens, or the pairs of one expert.
-struct Work {
-  int32_t matrix, first, count;
-};
 
 // Between gate/up and down, f16 has this factor: it spans 1e-6 to 1e6 then.
 inline constexpr float kActivatedScale = 1.0f / 16;

@@ -1,207 +1,287 @@
-// The stream form of the experts for compute capability 9.0 and later: whole tiles of weights come
-// as one or two bulk copies of consecutive bytes, which memory delivers fastest, into a ring of a
-// few tiles. One block a multiprocessor: a warp that only copies, and eight that multiply.
+// Experts with few tokens each, on compute capability 9.0 and later: every weight comes from memory
+// once, as fast as that delivers. A block goes through consecutive tiles of weights, expert by
+// expert; bulk copies bring them into a ring in shared memory, and eight warps share the columns. A
+// warp's part of an expert's inputs stays in registers for all of the expert's tiles:
+// that is what limits the pairs of a tile list's entry.
+//
+// A tile is kRowTiles tensor core tiles of 16 rows; for kGateUp half of them gate, half up.
 #include "backend/cuda/portable/bulk_copy.cuh"
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kWarps = 8, kThreads = kWarps * 32 + 32;
+constexpr int32_t kWarps = 8, kThreads = kWarps * 32;
 // Enough under way to keep memory busy; more only delays the small reads of the other kernels.
-constexpr int32_t kRingBytes = 150 << 10, kMaxRingBytes = 200 << 10, kMaxStages = 6;
+constexpr int32_t kStages = 3;
+constexpr int32_t kMostColumnTiles = kBulkTileTokens / 8;
+[[maybe_unused]] constexpr int32_t kFetcher = kThreads - 32;  // of a warp that sums least
 
-int32_t stages_of(const LinearArgs& a) {
-  const int32_t tile_bytes = 16 * a.weights.columns;
-  const int32_t stages = kRingBytes / tile_bytes;
-  return stages < 2 ? 2 : stages > kMaxStages ? kMaxStages : stages;
-}
+// A warp takes every eighth chunk of 64 columns: up to kChunks of them.
+constexpr int32_t most_columns(int32_t chunks_of_a_warp) { return chunks_of_a_warp * kWarps * 64; }
+
+template <LinearKind kKind, int32_t kChunksOfAWarp>
+struct Form {
+  static constexpr int32_t kChunks = kChunksOfAWarp;
+  // Two products that do not wait for each other at a time: two chunks, or two tiles of rows.
+  static constexpr int32_t kRowTiles = kChunks % 2 == 0 ? 1 : 2;
+  static constexpr int32_t kSteps = kChunks * kRowTiles / 2;
+  static constexpr int32_t kRows = 16 * kRowTiles;  // of a tile
+  static constexpr int32_t kSums = 4 * kRowTiles * kMostColumnTiles;
+  static constexpr int32_t kScaleRows = kKind == LinearKind::kGateUp ? 2 : 1;
+};
 
 struct BulkArgs {
   LinearArgs linear;
-  int32_t stages;
+  int32_t most_works;  // of a block
 };
 
-template <LinearKind kKind, int32_t kColumnTiles>
+#if __CUDA_ARCH__ >= 900
+
+// Consecutive tiles of a block: item = place in the tile list * tiles of a matrix + tile.
+template <LinearKind kKind, typename F>
+struct Ring {
+  const LinearArgs& a;
+  const Work* works;  // the block's
+  unsigned char* memory;
+  uint64_t* full;
+  int32_t stage_bytes, tiles;
+  int32_t first_work, end;
+  int32_t item, fetched;  // the next to be worked on, to be fetched
+  int32_t stage = 0, round = 0;
+  uint64_t policy = passing_through();
+
+  __device__ const unsigned char* wait() {
+    wait_barrier(&full[stage], round & 1);
+    return memory + stage * stage_bytes;
+  }
+  __device__ void next() {
+    ++item;
+    if (++stage == kStages) stage = 0, ++round;
+  }
+  // By one thread, when no thread works on what the stage holds.
+  __device__ void fetch(int32_t to_stage) {
+    if (fetched >= end) return;
+    const int32_t rows = a.weights.rows, columns = a.weights.columns, num_chunks = columns / 64;
+    const uint32_t tile_bytes = F::kRows * columns, scale_bytes = num_chunks * sizeof(float);
+    const int32_t matrix = works[fetched / tiles - first_work].matrix, tile = fetched % tiles;
+    const char* data = static_cast<const char*>(a.weights.data) + int64_t{matrix} * rows * columns;
+    const float* scales = a.weights.scales + int64_t{matrix} * divide_up(rows, 64) * num_chunks;
+    unsigned char* to = memory + to_stage * stage_bytes;
+    uint64_t* barrier = &full[to_stage];
+    expect_bytes(barrier, tile_bytes + F::kScaleRows * scale_bytes);
+    if constexpr (kKind == LinearKind::kGateUp) {
+      const int32_t gate = tile * (F::kRows / 2), up = rows / 2 + gate;
+      copy_bulk(to, data + int64_t{gate} * columns, tile_bytes / 2, barrier, policy);
+      copy_bulk(to + tile_bytes / 2, data + int64_t{up} * columns, tile_bytes / 2, barrier, policy);
+      copy_bulk(to + tile_bytes, scales + gate / 64 * num_chunks, scale_bytes, barrier, policy);
+      copy_bulk(to + tile_bytes + scale_bytes, scales + up / 64 * num_chunks, scale_bytes, barrier,
+                policy);
+    } else {
+      const int32_t row = tile * F::kRows;
+      copy_bulk(to, data + int64_t{row} * columns, tile_bytes, barrier, policy);
+      copy_bulk(to + tile_bytes, scales + row / 64 * num_chunks, scale_bytes, barrier, policy);
+    }
+    ++fetched;
+  }
+};
+
+struct Place {
+  float* sums;  // [2][warps][kSums][32], used in turn: one barrier a tile is enough
+  int32_t parity = 0;
+};
+
+// Tiles [begin, end) of one expert and up to 8 * kColumnTiles of its pairs.
+template <LinearKind kKind, typename F, int32_t kColumnTiles>
+__device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, int32_t end,
+                         Ring<kKind, F>& ring, Place& place) {
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  const int32_t columns = a.weights.columns, num_chunks = columns / 64;
+  uint4 x[kColumnTiles][F::kChunks][2];
+#pragma unroll
+  for (int32_t n = 0; n < kColumnTiles; ++n) {
+    const int32_t pair = n * 8 + g;
+    int32_t at = work.first + min(pair, work.count - 1);
+    if constexpr (kKind == LinearKind::kGateUp) at = a.lists.pair_token[at];
+#pragma unroll
+    for (int32_t c = 0; c < F::kChunks; ++c) {
+      const int32_t chunk = c * kWarps + warp;
+      const auto* from =
+          reinterpret_cast<const uint4*>(a.x + int64_t{at} * columns + chunk * 64 + t * 16);
+      const bool here = pair < work.count && chunk < num_chunks;
+      x[n][c][0] = here ? __ldcg(from) : uint4{0, 0, 0, 0};
+      x[n][c][1] = here ? __ldcg(from + 1) : uint4{0, 0, 0, 0};
+    }
+  }
+  constexpr int32_t kSums = 4 * F::kRowTiles * kColumnTiles;
+  for (int32_t tile = begin; tile < end; ++tile, ring.next()) {
+    const unsigned char* stage = ring.wait();
+    const unsigned char* weights = stage + g * columns + t * 16;
+    const auto* scales = reinterpret_cast<const float*>(stage + F::kRows * columns);
+    float sums[F::kRowTiles][kColumnTiles][4] = {};
+#pragma unroll
+    for (int32_t s = 0; s < F::kSteps; ++s) {
+      float part[2][kColumnTiles][4] = {};
+      uint32_t four_low[2][4], four_high[2][4];
+      float scale_low[2], scale_high[2];
+#pragma unroll
+      for (int32_t u = 0; u < 2; ++u) {
+        const int32_t c = F::kRowTiles == 1 ? 2 * s + u : s, r = F::kRowTiles == 1 ? 0 : u;
+        // Past the last chunk x is zero.
+        const int32_t chunk = min(c * kWarps + warp, num_chunks - 1);
+        const int32_t row = kKind == LinearKind::kGateUp ? 8 * r : 16 * r;
+        const int32_t high = kKind == LinearKind::kGateUp ? F::kRows / 2 : 8;
+        const unsigned char* from = weights + row * columns + chunk * 64;
+        const uint4 low_row = *reinterpret_cast<const uint4*>(from);
+        const uint4 high_row = *reinterpret_cast<const uint4*>(from + high * columns);
+        four_low[u][0] = low_row.x, four_low[u][1] = low_row.y;
+        four_low[u][2] = low_row.z, four_low[u][3] = low_row.w;
+        four_high[u][0] = high_row.x, four_high[u][1] = high_row.y;
+        four_high[u][2] = high_row.z, four_high[u][3] = high_row.w;
+        scale_low[u] = scales[chunk];
+        scale_high[u] = F::kScaleRows == 2 ? scales[num_chunks + chunk] : scale_low[u];
+      }
+#pragma unroll
+      for (int32_t step = 0; step < 4; ++step) {
+#pragma unroll
+        for (int32_t u = 0; u < 2; ++u) {
+          const int32_t c = F::kRowTiles == 1 ? 2 * s + u : s;
+          const uint32_t a0 = widen_low(four_low[u][step]), a1 = widen_low(four_high[u][step]);
+          const uint32_t a2 = widen_high(four_low[u][step]), a3 = widen_high(four_high[u][step]);
+#pragma unroll
+          for (int32_t n = 0; n < kColumnTiles; ++n) {
+            const uint4 four = x[n][c][step / 2];
+            mma<true>(part[u][n], a0, a1, a2, a3, step % 2 == 0 ? four.x : four.z,
+                      step % 2 == 0 ? four.y : four.w);
+          }
+        }
+      }
+#pragma unroll
+      for (int32_t u = 0; u < 2; ++u) {
+        const int32_t r = F::kRowTiles == 1 ? 0 : u;
+#pragma unroll
+        for (int32_t n = 0; n < kColumnTiles; ++n) {
+          sums[r][n][0] += scale_low[u] * part[u][n][0];
+          sums[r][n][1] += scale_low[u] * part[u][n][1];
+          sums[r][n][2] += scale_high[u] * part[u][n][2];
+          sums[r][n][3] += scale_high[u] * part[u][n][3];
+        }
+      }
+    }
+    float* own = place.sums + place.parity * kWarps * F::kSums * 32;
+    place.parity ^= 1;
+#pragma unroll
+    for (int32_t i = 0; i < kSums; ++i) {
+      own[(warp * kSums + i) * 32 + lane] = sums[i / 4 / kColumnTiles][i / 4 % kColumnTiles][i % 4];
+    }
+    __syncthreads();
+    if (threadIdx.x == kFetcher) ring.fetch(ring.stage);
+      // Two sums a thread: the same token's of both rows.
+#pragma unroll
+    for (int32_t i = threadIdx.x; i < 16 * kSums; i += kWarps * 32) {
+      const int32_t from = i % 32, odd = i / 32 % 2, n = i / 64 % kColumnTiles;
+      const int32_t r = i / 64 / kColumnTiles, pair = n * 8 + from % 4 * 2 + odd;
+      if (pair >= work.count) continue;
+      float low = 0, high = 0;
+#pragma unroll
+      for (int32_t w = 0; w < kWarps; ++w) {
+        const float* one = own + (w * kSums + (r * kColumnTiles + n) * 4 + odd) * 32 + from;
+        low += one[0];
+        high += one[2 * 32];
+      }
+      put<kKind>(a, work.first + pair, tile * F::kRows + r * 16 + from / 4, low, high);
+    }
+  }
+}
+
+#endif
+
+template <LinearKind kKind, int32_t kChunks>
 __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args) {
 #if __CUDA_ARCH__ >= 900
-  constexpr int32_t kTokens = 8 * kColumnTiles, kSums = 4 * kColumnTiles;
+  using F = Form<kKind, kChunks>;
   const LinearArgs& a = args.linear;
   extern __shared__ __align__(128) unsigned char memory[];
-  __shared__ uint64_t full[kMaxStages], empty[kMaxStages];
-  const int32_t columns = a.weights.columns, rows = a.weights.rows, tile_bytes = 16 * columns;
-  // The ring, then sums [2][warps][kSums][32], then the work list.
-  auto* shared = reinterpret_cast<float*>(memory + args.stages * tile_bytes);
-  auto* works = reinterpret_cast<Work*>(shared + 2 * kWarps * kSums * 32);
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  if (threadIdx.x == 0) {
-    for (int32_t i = 0; i < args.stages; ++i) {
-      init_barrier(&full[i], 1);
-      init_barrier(&empty[i], kWarps);
-    }
+  __shared__ uint64_t full[kStages];
+  const int32_t columns = a.weights.columns, num_chunks = columns / 64;
+  const int32_t scale_bytes = F::kScaleRows * num_chunks * static_cast<int32_t>(sizeof(float));
+  const int32_t stage_bytes = F::kRows * columns + scale_bytes;
+  Place place{reinterpret_cast<float*>(memory + kStages * stage_bytes)};
+  auto* works = reinterpret_cast<Work*>(place.sums + 2 * kWarps * F::kSums * 32);
+  if (threadIdx.x == kFetcher) {
+    for (int32_t i = 0; i < kStages; ++i) init_barrier(&full[i], 1);
     fence_barriers();
   }
-  // As in the other stream form: down's weights are fetched ahead.
+  // The kernel ahead of down is gate and up, which waited for the lists: down's first weights are
+  // fetched before it has ended.
   if constexpr (kKind == LinearKind::kGateUp) {
     wait_for_previous();
     start_next();
   }
-  const int32_t num_works = *a.lists.num_active;
-  for (int32_t i = threadIdx.x; i < num_works; i += kThreads) {
-    const int32_t expert = a.lists.active[i], first = a.lists.begin[expert];
-    works[i] = {expert, first, a.lists.begin[expert + 1] - first};
-  }
-  __syncthreads();
-  const int32_t tiles = divide_up(rows, 16), items = num_works * tiles;
+  const int32_t tiles = a.weights.rows / F::kRows, items = *a.lists.num_tiles * tiles;
   const auto begin = static_cast<int32_t>(int64_t{blockIdx.x} * items / gridDim.x);
   const auto end = static_cast<int32_t>(int64_t{blockIdx.x + 1} * items / gridDim.x);
-
-  if (warp == kWarps) {
-    if (lane == 0) {
-      for (int32_t item = begin, n = 0; item < end; ++item, ++n) {
-        const int32_t stage = n % args.stages, round = n / args.stages;
-        if (round > 0) wait_barrier(&empty[stage], (round - 1) & 1);
-        const char* matrix = static_cast<const char*>(a.weights.data) +
-                             int64_t{works[item / tiles].matrix} * rows * columns;
-        unsigned char* to = memory + stage * tile_bytes;
-        const int32_t tile = item % tiles;
-        expect_bytes(&full[stage], tile_bytes);
-        if constexpr (kKind == LinearKind::kGateUp) {
-          const char* from = matrix + int64_t{tile} * 8 * columns;
-          copy_bulk(to, from, tile_bytes / 2, &full[stage]);
-          copy_bulk(to + tile_bytes / 2, from + int64_t{rows / 2} * columns, tile_bytes / 2,
-                    &full[stage]);
-        } else {
-          copy_bulk(to, matrix + int64_t{tile} * tile_bytes, tile_bytes, &full[stage]);
-        }
-      }
-    }
-    if constexpr (kKind != LinearKind::kGateUp) {
-      wait_for_previous();
-      start_next();
-    }
-    return;
+  const int32_t first_work = begin / tiles, num_works = divide_up(end, tiles) - first_work;
+  for (int32_t i = threadIdx.x; i < num_works; i += kThreads) {
+    works[i] = a.lists.tiles[first_work + i];
+  }
+  __syncthreads();
+  Ring<kKind, F> ring{a, works, memory, full, stage_bytes, tiles, first_work, end, begin, begin};
+  if (threadIdx.x == kFetcher) {
+    for (int32_t i = 0; i < kStages; ++i) ring.fetch(i);
   }
   if constexpr (kKind != LinearKind::kGateUp) {
     wait_for_previous();
     start_next();
   }
-
-  const int32_t num_chunks = columns / 64;
-  int32_t parity = 0;
-  for (int32_t item = begin, n = 0; item < end; ++item, ++n) {
-    const int32_t stage = n % args.stages, tile = item % tiles;
-    const Work work = works[item / tiles];
-    const float* scales =
-        a.weights.scales + int64_t{work.matrix} * divide_up(rows, 64) * num_chunks;
-    const float* scales_low = scales + weight_row<kKind>(tile * 16 + g, rows) / 64 * num_chunks;
-    const float* scales_high =
-        scales + weight_row<kKind>(tile * 16 + g + 8, rows) / 64 * num_chunks;
-    const unsigned char* weights = memory + stage * tile_bytes + g * columns + t * 16;
-    for (int32_t token = 0; token < work.count; token += kTokens) {
-      const uint16_t* x[kColumnTiles];
-#pragma unroll
-      for (int32_t i = 0; i < kColumnTiles; ++i) {
-        int32_t at = token + i * 8 + g;
-        x[i] = nullptr;
-        if (at < work.count) {
-          at += work.first;
-          if constexpr (kKind == LinearKind::kGateUp) at = a.lists.pair_token[at];
-          x[i] = a.x + int64_t{at} * columns + t * 16;
-        }
-      }
-      if (token == 0) wait_barrier(&full[stage], n / args.stages & 1);
-      float sums[kColumnTiles][4] = {};
-#pragma unroll(kColumnTiles == 1 ? 3 : 1)
-      for (int32_t chunk = warp; chunk < num_chunks; chunk += kWarps) {
-        const float scale_low = __ldg(scales_low + chunk), scale_high = __ldg(scales_high + chunk);
-        const uint4 low = *reinterpret_cast<const uint4*>(weights + chunk * 64);
-        const uint4 high = *reinterpret_cast<const uint4*>(weights + 8 * columns + chunk * 64);
-        const uint32_t four_low[] = {low.x, low.y, low.z, low.w};
-        const uint32_t four_high[] = {high.x, high.y, high.z, high.w};
-        uint4 b[kColumnTiles][2];
-#pragma unroll
-        for (int32_t i = 0; i < kColumnTiles; ++i) {
-          const auto* from = reinterpret_cast<const uint4*>(x[i] + chunk * 64);
-          b[i][0] = x[i] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
-          b[i][1] = x[i] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + 1);
-        }
-        float part[kColumnTiles][4] = {};
-#pragma unroll
-        for (int32_t step = 0; step < 4; ++step) {
-          const uint32_t a0 = widen_low(four_low[step]), a1 = widen_low(four_high[step]);
-          const uint32_t a2 = widen_high(four_low[step]), a3 = widen_high(four_high[step]);
-#pragma unroll
-          for (int32_t i = 0; i < kColumnTiles; ++i) {
-            const auto* words = reinterpret_cast<const uint32_t*>(b[i]);
-            mma<true>(part[i], a0, a1, a2, a3, words[2 * step], words[2 * step + 1]);
-          }
-        }
-#pragma unroll
-        for (int32_t i = 0; i < kColumnTiles; ++i) {
-          sums[i][0] += scale_low * part[i][0];
-          sums[i][1] += scale_low * part[i][1];
-          sums[i][2] += scale_high * part[i][2];
-          sums[i][3] += scale_high * part[i][3];
-        }
-      }
-      if (token + kTokens >= work.count) {
-        __syncwarp();
-        if (lane == 0) arrive(&empty[stage]);
-      }
-      float* place = shared + parity * kWarps * kSums * 32;
-      parity ^= 1;
-#pragma unroll
-      for (int32_t i = 0; i < kSums; ++i)
-        place[(warp * kSums + i) * 32 + lane] = sums[i / 4][i % 4];
-      asm volatile("bar.sync 1, %0;" ::"n"(kWarps * 32) : "memory");
-      if (const auto i = static_cast<int32_t>(threadIdx.x); i < 32 * 2 * kColumnTiles) {
-        const int32_t from = i % 32, column = i / 64, odd = i / 32 % 2;
-        float sum_low = 0, sum_high = 0;
-#pragma unroll
-        for (int32_t w = 0; w < kWarps; ++w) {
-          const float* one = place + (w * kSums + column * 4 + odd) * 32 + from;
-          sum_low += one[0];
-          sum_high += one[2 * 32];
-        }
-        const int32_t at = token + column * 8 + from % 4 * 2 + odd;
-        if (at < work.count) {
-          put<kKind>(a, work.first + at, tile * 16 + from / 4, sum_low, sum_high);
-        }
-      }
+  while (ring.item < end) {
+    const int32_t from = ring.item % tiles, to = min(tiles, from + end - ring.item);
+    const Work work = works[ring.item / tiles - first_work];
+    if (work.count <= 8) {
+      multiply<kKind, F, 1>(a, work, from, to, ring, place);
+    } else if (work.count <= 16) {
+      multiply<kKind, F, 2>(a, work, from, to, ring, place);
+    } else {
+      multiply<kKind, F, 3>(a, work, from, to, ring, place);
     }
   }
 #endif
 }
 
-template <LinearKind kKind, int32_t kColumnTiles>
+template <LinearKind kKind, int32_t kChunks>
 void launch(const LinearArgs& a, const Queue& queue) {
-  const int32_t works = a.max_active, stages = stages_of(a);
-  const size_t shared_bytes = size_t(stages) * 16 * a.weights.columns +
-                              size_t{2} * kWarps * 4 * kColumnTiles * 32 * sizeof(float) +
-                              works * sizeof(Work);
-  const auto kernel = bulk_kernel<kKind, kColumnTiles>;
+  using F = Form<kKind, kChunks>;
+  const int32_t grid = min(a.max_tiles * (a.weights.rows / F::kRows), a.multiprocessors);
+  const int32_t most_works = a.max_tiles / grid + 2;
+  const int32_t scale_bytes = F::kScaleRows * (a.weights.columns / 64) * int32_t{sizeof(float)};
+  const size_t shared_bytes = size_t{kStages} * (F::kRows * a.weights.columns + scale_bytes) +
+                              size_t{2} * kWarps * F::kSums * 32 * sizeof(float) +
+                              most_works * sizeof(Work);
+  const auto kernel = bulk_kernel<kKind, kChunks>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
-  const int32_t items = works * divide_up(a.weights.rows, 16);
-  enqueue(kernel, min(items, a.multiprocessors), kThreads, shared_bytes, queue,
-          BulkArgs{a, stages});
+  enqueue(kernel, grid, kThreads, shared_bytes, queue, BulkArgs{a, most_works});
+}
+
+template <LinearKind kKind>
+void launch_kind(const LinearArgs& a, const Queue& queue) {
+  a.weights.columns <= most_columns(3) ? launch<kKind, 3>(a, queue) : launch<kKind, 6>(a, queue);
 }
 
 }  // namespace
 
-// Whole tiles of experts only, and two of them must fit.
+// Whole tiles, within one row of scales, and copies of whole vectors.
 bool linear_bulk_serves(const LinearArgs& a, const Queue& queue) {
   if (a.kind != LinearKind::kGateUp && a.kind != LinearKind::kDown) return false;
-  if (a.tokens < kLeastBulkTokens || a.tokens > kMostBulkTokens) return false;
   const int32_t rows = a.kind == LinearKind::kGateUp ? a.weights.rows / 2 : a.weights.rows;
-  return queue.overlap && a.weights.fp8 && rows % 16 == 0 && a.weights.columns % 128 == 0 &&
-         stages_of(a) * 16 * a.weights.columns <= kMaxRingBytes;
+  return queue.overlap && a.weights.fp8 && a.tokens >= kLeastBulkTokens &&
+         a.tokens <= kMostBulkTokens && rows % 32 == 0 && a.weights.columns % 256 == 0 &&
+         a.weights.columns <= most_columns(6);
 }
 
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue) {
-  args.kind == LinearKind::kGateUp ? launch<LinearKind::kGateUp, 1>(args, queue)
-                                   : launch<LinearKind::kDown, 1>(args, queue);
+  args.kind == LinearKind::kGateUp ? launch_kind<LinearKind::kGateUp>(args, queue)
+                                   : launch_kind<LinearKind::kDown>(args, queue);
 }
 
 }  // namespace m2::cuda

@@ -37,9 +37,8 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
   int32_t matrix = 0, first = blockIdx.y * kTokens, count = min(kTokens, a.tokens - first);
   if constexpr (kGrouped) {
     if (static_cast<int32_t>(blockIdx.y) >= *a.lists.num_tiles) return;
-    matrix = a.lists.tile_expert[blockIdx.y];
-    first = a.lists.tile_first[blockIdx.y];
-    count = min(kTokens, a.lists.begin[matrix + 1] - first);
+    const Work work = a.lists.tiles[blockIdx.y];
+    matrix = work.matrix, first = work.first, count = work.count;
   }
   const int32_t rows = a.weights.rows, columns = a.weights.columns, num_chunks = columns / 64;
   const char* data =

@@ -120,8 +120,9 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
     a.lists.begin[e] = before.pairs();
     if (total > 0) a.lists.active[before.active()] = e;
     for (int32_t i = 0; i < own_tiles; ++i) {
-      a.lists.tile_expert[before.tiles() + i] = e;
-      a.lists.tile_first[before.tiles() + i] = before.pairs() + i * a.tile_tokens;
+      const int32_t done = i * a.tile_tokens;
+      a.lists.tiles[before.tiles() + i] = {e, before.pairs() + done,
+                                           min(a.tile_tokens, total - done)};
     }
   }
   if (e == 0) {
@@ -179,10 +180,11 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args) {
   if (here) lists.pair_token[lower + same_before] = lane / args.choose.count;
   if (first) {
     lists.active[active] = expert;
+    lists.tiles[active] = {expert, lower, same};
     lists.begin[expert] = lower;
     lists.begin[expert + 1] = lower + same;  // where the next one in use begins, if it is that
   }
-  if (lane == 0) *lists.num_active = __popc(firsts);
+  if (lane == 0) *lists.num_active = *lists.num_tiles = __popc(firsts);
 }
 
 }  // namespace
