@@ -31,6 +31,8 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kSegmentColumns = 512;  // with the inputs of eight tokens they fit the L1 cache
 constexpr int64_t kFewTokens = 4;
+// AVX-512 and NEON have 32 registers, the others 16.
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON;
 // Inputs of tokens lie so many floats further apart than they are long: in other cache sets.
 constexpr int64_t kPad = 16;
 static_assert(kTokenBlock * (kSegmentColumns + kPad) == scaled_inputs(0));
@@ -97,6 +99,14 @@ struct F32Weights {
     return values;
   }
 };
+
+// Where there are registers for it: compilers would rather load a shared operand again for each use,
+// and loads are what bounds the inner loop then.
+HWY_INLINE void keep_in_register([[maybe_unused]] V& v) {
+#if HWY_TARGET <= HWY_AVX3
+  asm("" : "+v"(v.raw));
+#endif
+}
 
 // body(std::integral_constant) for each part that read() takes.
 template <class W, class Body>
@@ -198,15 +208,16 @@ HWY_INLINE void multiply(const Matrix& w, int64_t row, const Segment& segment, i
       // The rows that come next: far enough ahead for memory, near enough for the L2 cache.
       for (int r = 0; r < kRows; ++r) __builtin_prefetch(p + (r + kRows) * w.columns);
     }
-    if constexpr (kRows <= 2) {  // an input is loaded once for all rows
-      const typename W::Read read[2] = {W::read(p), W::read(p + (kRows - 1) * w.columns)};
+    if constexpr (kRows <= (kManyRegisters ? 8 : 2)) {  // an input is loaded once for all rows
+      typename W::Read read[kRows];
+      for (int r = 0; r < kRows; ++r) read[r] = W::read(p + r * w.columns);
       for_parts<W>([&](auto part) HWY_ATTR {
-        const V first = W::template widen<part()>(read[0]);
-        const V last = W::template widen<part()>(read[kRows - 1]);
+        V weights[kRows];
+        for (int r = 0; r < kRows; ++r) weights[r] = W::template widen<part()>(read[r]);
         for (int t = 0; t < kTokens; ++t) {
-          const V in = hn::LoadU(kF, x + t * segment.x_stride + i + part() * kN);
-          sums[t][0] = hn::MulAdd(first, in, sums[t][0]);
-          if constexpr (kRows == 2) sums[t][1] = hn::MulAdd(last, in, sums[t][1]);
+          V in = hn::LoadU(kF, x + t * segment.x_stride + i + part() * kN);
+          keep_in_register(in);
+          for (int r = 0; r < kRows; ++r) sums[t][r] = hn::MulAdd(weights[r], in, sums[t][r]);
         }
       });
     } else {  // a row's weights are widened in one go: two rows' would not fit beside the sums
@@ -231,10 +242,13 @@ HWY_INLINE void multiply(const Matrix& w, int64_t row, const Segment& segment, i
 }
 
 // All rows of the tile for kTokens tokens from the t-th; so many rows at a time that the sums hide
-// the latency of a multiply-add and leave AVX2 registers to widen in.
+// the latency of a multiply-add and leave registers to widen in.
 template <class W, int kTokens>
 void multiply_tile(const Matrix& w, int64_t row, int64_t rows, const Segment& segment, int64_t t) {
-  constexpr int kRows = kTokens == 1 ? 8 : kTokens == 8 ? 1 : kTokens == 4 ? 2 : 4;
+  constexpr int kRows = kTokens == 1   ? 8
+                        : kTokens == 8 ? (kManyRegisters ? 2 : 1)
+                        : kTokens == 4 ? (kManyRegisters ? 4 : 2)
+                                       : 4;
   int64_t r = 0;
   for (; r + kRows <= rows; r += kRows) multiply<W, kRows, kTokens>(w, row + r, segment, r, t);
   for (; r < rows; ++r) multiply<W, 1, kTokens>(w, row + r, segment, r, t);
