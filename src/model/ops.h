@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "base/dtype.h"
 #include "base/error.h"
@@ -88,6 +89,9 @@ class Ops {
   virtual bool ready() { return true; }
   // Waits for the oldest sample() not yet collected and fills `output`. An error is a device fault.
   virtual Status collect(SampleOutput& output) = 0;
+
+  // For messages: what the device began last, for who finds that it hangs. From any thread.
+  virtual std::string last_begun() const { return ""; }
 
   // For tests and checks: waits, then copies the logits of the last head(), row by row.
   virtual Status read_logits(std::span<float> logits) = 0;

@@ -128,8 +128,9 @@ Status Rank::take(Deadline deadline, StepResult& result) {
       changed_.wait_until(lock, deadline, [&] { return !results_.empty() || !status_ || ended_; });
   if (!status_) return status_;
   if (!there) {
-    return fail(ErrorKind::kInternal, "", "step {} missed its deadline: the device hangs",
-                at_step_);
+    const std::string last = parts_.ops->last_begun();
+    return fail(ErrorKind::kInternal, "", "step {} missed its deadline: the device hangs{}{}",
+                at_step_, last.empty() ? "" : "; the kernel begun last: ", last);
   }
   if (results_.empty()) return fail(ErrorKind::kInternal, "", "the rank has stopped");
   std::swap(result, results_.front());

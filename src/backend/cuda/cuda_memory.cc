@@ -117,7 +117,7 @@ bool CudaOps::single_served() const {
                        .columns = columns};
     cuda::SingleArgs args = single(kind, shape, nullptr, nullptr, 0);
     args.linear.tokens = tokens;
-    return cuda::single_serves(args, queue());
+    return cuda::single_serves(args, {stream_, overlap_, {}});
   };
   return config_.fp8() && shard_.size == 1 &&
          serves(LinearKind::kStore, qkv_width(), config_.hidden_size, cuda::kMostSingleTokens) &&
@@ -199,6 +199,7 @@ Status CudaOps::allocate() {
       cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
       "cudaDeviceGetAttribute"));
   overlap_ = cuda::code_overlaps();
+  M2_ASSIGN(mark_, KernelMark::make());
   serves_single_ = single_served();
   M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
   const size_t kv_bytes = size_t{2} * config_.num_layers * kv_plane_bytes();

@@ -105,6 +105,7 @@ void CudaOps::plan_attention(int32_t rows, const StepUpload& host) {
 
 void CudaOps::embed(const Matrix& embed, Communicator&) {
   sums_pending_ = false;
+  layer_ = -1;
   if (graphs_.skip(embed.data)) return;
   cuda::launch_embed({.tokens = step_.tokens,
                       .token_row = step_.token_row,
@@ -120,7 +121,7 @@ void CudaOps::embed(const Matrix& embed, Communicator&) {
                       .num_tokens = tokens_,
                       .hidden = hidden_,
                       .rotation = rotation_},
-                     queue());
+                     queue(KernelName::kEmbed));
   note("embed");
 }
 
@@ -154,8 +155,8 @@ cuda::LinearArgs CudaOps::linear_args(LinearKind kind, const Matrix& m, const ui
 }
 
 void CudaOps::linear(LinearKind kind, const Matrix& m, const uint16_t* x, int32_t tokens, void* out,
-                     int32_t out_stride) {
-  cuda::launch_linear(linear_args(kind, m, x, tokens, out, out_stride), queue());
+                     int32_t out_stride, const cuda::Queue& queue) {
+  cuda::launch_linear(linear_args(kind, m, x, tokens, out, out_stride), queue);
 }
 
 // In a step of few tokens.
@@ -180,21 +181,22 @@ cuda::SingleArgs CudaOps::single(LinearKind kind, const Matrix& m, const uint16_
 void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
   cuda::NormArgs norm = norm_args(weight, normed_);
   norm.sums = take_sums();
+  ++layer_;
   if (graphs_.skip(qkv.data)) return;
   if (single_) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, nullptr, qkv_, qkv_width());
     args.norm = weight;
     args.squares = squares_;
-    cuda::launch_single(args, queue());
+    cuda::launch_single(args, queue(KernelName::kQkv));
     return note("norm_qkv");
   }
-  cuda::launch_norm(norm, queue());
+  cuda::launch_norm(norm, queue(KernelName::kInputNorm));
   if (fused_) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, normed_, qkv_, qkv_width());
     args.squares = squares_;
-    cuda::launch_single(args, queue());
+    cuda::launch_single(args, queue(KernelName::kQkv));
   } else {
-    linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+    linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width(), queue(KernelName::kQkv));
   }
   note("norm_qkv");
 }
@@ -224,7 +226,7 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
                           .epsilon = config_.rms_norm_eps,
                           .q = q_,
                           .kv = planes},
-                         queue());
+                         queue(KernelName::kQkNorm));
     note("qk_norm");
   }
   cuda::launch_attention(
@@ -251,7 +253,7 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
                  .rotation = rotation_,
                  .half = config_.rotary_dim / 2,
                  .epsilon = config_.rms_norm_eps}},
-      queue());
+      queue(KernelName::kAttention));
   note("attention");
   if (error_) note(graphs_.resume(stream_));
 }
@@ -260,10 +262,11 @@ void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
   if (graphs_.skip(o_proj.data)) return;
   if (single_) {
     cuda::launch_single(single(LinearKind::kAdd, o_proj, attended_, hidden_, config_.hidden_size),
-                        queue());
+                        queue(KernelName::kOProj));
     return note("o_proj_add");
   }
-  linear(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size);
+  linear(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size,
+         queue(KernelName::kOProj));
   note("o_proj_add");
 }
 
@@ -277,11 +280,11 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
                           .width = config_.hidden_size,
                           .logits = router_};
   if (tokens_ <= cuda::kNormRouterTokens) {
-    cuda::launch_norm_router({norm, router}, queue());
+    cuda::launch_norm_router({norm, router}, queue(KernelName::kRouter));
   } else {
     norm.exact_out = exact_normed_;
-    cuda::launch_norm(norm, queue());
-    cuda::launch_router(router, queue());
+    cuda::launch_norm(norm, queue(KernelName::kRouterNorm));
+    cuda::launch_router(router, queue(KernelName::kRouter));
   }
   note("router");
 }
@@ -294,10 +297,10 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
     const auto width = static_cast<int32_t>(shard_.expert_columns);
     cuda::SingleArgs args = single(LinearKind::kGateUp, gate_up, normed_, activated_, width);
     args.bias = gate_bias;
-    cuda::launch_single(args, queue());
+    cuda::launch_single(args, queue(KernelName::kGateUp));
     args = single(LinearKind::kDown, down, activated_, hidden_, config_.hidden_size);
     args.bias = gate_bias;
-    cuda::launch_single(args, queue());
+    cuda::launch_single(args, queue(KernelName::kDown));
     return note("experts");
   }
   const auto columns = static_cast<int32_t>(shard_.expert_columns);
@@ -307,7 +310,7 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
   cuda::LinearArgs back =
       linear_args(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
   const int32_t tile_tokens =
-      cuda::expert_tile_tokens(up, back, pairs, shard_.num_experts, queue());
+      cuda::expert_tile_tokens(up, back, pairs, shard_.num_experts, queue(KernelName::kChoice));
   for (cuda::LinearArgs* args : {&up, &back}) {
     args->tile_tokens = tile_tokens;
     args->max_active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
@@ -325,11 +328,11 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
                                 .num_experts = shard_.num_experts,
                                 .tile_tokens = tile_tokens,
                                 .lists = lists_}},
-                     queue());
+                     queue(KernelName::kChoice));
   note("choice of experts");
-  cuda::launch_linear(up, queue());
+  cuda::launch_linear(up, queue(KernelName::kGateUp));
   note("experts' gate and up");
-  cuda::launch_linear(back, queue());
+  cuda::launch_linear(back, queue(KernelName::kDown));
   note("experts' down");
 }
 
@@ -352,16 +355,16 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
   norm.f16 = lm_head.dtype == DType::kF8E4M3;
   norm.sums = take_sums();
   sums_pending_ = norm.sums.y != nullptr;  // the residual is left as it is
-  cuda::launch_norm(norm, queue());
+  cuda::launch_norm(norm, queue(KernelName::kFinalNorm, -1));
   linear(LinearKind::kStore, lm_head, sampled_, sample_rows_, logits_,
-         static_cast<int32_t>(shard_.vocab_count));
+         static_cast<int32_t>(shard_.vocab_count), queue(KernelName::kLmHead, -1));
   note("lm_head");
 }
 
 void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
   activate();
-  const Status pushed =
-      samples_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()), queue());
+  const Status pushed = samples_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()),
+                                       queue(KernelName::kSample, -1));
   if (!pushed && error_) error_ = pushed;
 }
 
@@ -369,7 +372,16 @@ Status CudaOps::collect(SampleOutput& output) {
   activate();
   end_ops();
   const Status popped = samples_->pop(output);
-  return error_ ? popped : error_;
+  return named(error_ ? popped : error_);
+}
+
+// A fault shows at whatever call comes next: what the device began last is nearer to its cause.
+Status CudaOps::named(Status status) const {
+  const std::string last = mark_.last();
+  if (!status && !last.empty()) {
+    status.error().message += fmt::format("; the kernel begun last: {}", last);
+  }
+  return status;
 }
 
 Status CudaOps::read_logits(std::span<float> logits) {
@@ -380,7 +392,7 @@ Status CudaOps::read_logits(std::span<float> logits) {
                        stream_),
        "cudaMemcpy");
   note(cudaStreamSynchronize(stream_), "a step's kernels");
-  return error_;
+  return named(error_);
 }
 
 }  // namespace m2

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/cuda/device_memory.h"
+#include "backend/cuda/kernel_mark.h"
 #include "backend/cuda/portable/linear.cuh"
 #include "backend/cuda/portable/norm.cuh"
 #include "backend/cuda/portable/sample.cuh"
@@ -53,6 +54,7 @@ class CudaOps final : public Ops {
   void sample(std::span<const SampleRequest> requests, Communicator& communicator) override;
   bool ready() override { return samples_->ready(); }
   Status collect(SampleOutput& output) override;
+  std::string last_begun() const override { return mark_.last(); }
   Status read_logits(std::span<float> logits) override;
 
  private:
@@ -76,19 +78,24 @@ class CudaOps final : public Ops {
     if (!status && error_) error_ = status;
   }
 
+  Status named(Status status) const;
+
   bool rows_are_apart(const Batch& batch);
   bool single_served() const;
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
                           int32_t out_stride) const;
   void pad(const StepUpload& host, int32_t rows, int32_t num_blocks, bool decode);
   void plan_attention(int32_t rows, const StepUpload& host);
-  cuda::Queue queue() const { return {stream_, overlap_}; }
+  cuda::Queue queue(KernelName name) const { return queue(name, layer_); }
+  cuda::Queue queue(KernelName name, int32_t layer) const {
+    return {stream_, overlap_, mark_.at(name, layer)};
+  }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
   cuda::ExpertSums take_sums();
   cuda::LinearArgs linear_args(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x,
                                int32_t tokens, void* out, int32_t out_stride) const;
   void linear(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, int32_t tokens,
-              void* out, int32_t out_stride);
+              void* out, int32_t out_stride, const cuda::Queue& queue);
 
   int32_t q_width() const { return shard_.num_heads * config_.head_dim; }
   int32_t kv_width() const { return shard_.num_kv_heads * config_.head_dim; }
@@ -106,7 +113,8 @@ class CudaOps final : public Ops {
   const int32_t device_;
   int32_t multiprocessors_ = 1;
   cudaStream_t stream_ = nullptr;
-  bool overlap_ = false;        // cuda::Queue
+  bool overlap_ = false;  // cuda::Queue
+  KernelMark mark_;
   bool serves_single_ = false;  // the shapes of every product
   Status error_;
   DeviceMemory weights_memory_, kv_memory_, scratch_memory_, counts_memory_;
@@ -115,6 +123,7 @@ class CudaOps final : public Ops {
   Upload step_upload_, head_upload_;
   StepUpload step_;  // on the device
   StepGraphs graphs_;
+  int32_t layer_ = -1;  // whose ops are being enqueued; -1: none's
   int32_t real_tokens_ = 0;
   int32_t tokens_ = 0;                 // with the padding of a decode step
   bool alone_ = false;                 // decode rows that read nothing of each other's

@@ -136,9 +136,9 @@ __device__ void attend(Queries<kHeadDim>& s, Group<kHeadDim, Element>& group,
 }
 
 template <int32_t kHeadDim, typename Element>
-__global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a) {
+__global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t head = blockIdx.x, group = a.num_heads / a.kv.num_heads;
   const AttentionItem item = a.items[blockIdx.y];
   const RowInfo row = a.rows[item.row];
@@ -223,7 +223,7 @@ __device__ void norm_queries(const AttentionArgs& a, const RowInfo& row, const i
 }
 
 template <int32_t kHeadDim, typename Element, bool kFused>
-__global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
+__global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a, Mark mark) {
   __shared__ float outs[kWarps][kMaxGroup][kHeadDim + 2];
   __shared__ float largests[kWarps][kMaxGroup], sums[kWarps][kMaxGroup];
   __shared__ float2 factors[kMaxGroup][kMaxShares];  // of each share, and the sum in the first
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
   __shared__ bool is_last;
   if constexpr (!kFused) {
     wait_for_previous();
-    start_next();
+    start_next(mark);
   }
   const int32_t head = blockIdx.x, share = blockIdx.y, group = a.num_heads / a.kv.num_heads;
   const RowInfo row = a.rows[a.decode_rows[blockIdx.z]];
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a) {
     const bool early = begin < end && begin + 1 < groups;
     if (early) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
     wait_for_previous();
-    start_next();
+    start_next(mark);
     norm_queries<kHeadDim>(a, row, blocks, head, (groups - 1) / a_warp / kWarps == share, queries);
     __syncthreads();
     if (!early && begin < end) {

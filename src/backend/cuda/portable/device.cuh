@@ -25,12 +25,20 @@ struct RowInfo {
   int32_t first_block;  // into the step's block ids
 };
 
+// What a kernel leaves in host memory as it begins, so that after a fault, or when it hangs, the
+// host can name it. A lone store of one thread, which nothing waits for.
+struct Mark {
+  uint32_t* place = nullptr;  // mapped host memory, or null: no mark
+  uint32_t value = 0;
+};
+
 // Where kernels are enqueued. With `overlap` (compute capability 9.0 and later) a kernel may start
 // before the one ahead of it has ended: up to wait_for_previous() it may read what no kernel of a
 // step writes, such as weights.
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
+  Mark mark{};
 };
 
 // Whether the device code that this device runs was made for `overlap`: PTX for 8.0 that a newer
@@ -50,15 +58,18 @@ __device__ inline void wait_for_previous() {
 }
 // Lets the next kernel start as soon as every block of this one has come here or ended. Only after
 // wait_for_previous(): what the kernels before this one wrote is then whole for the next one too.
-__device__ inline void start_next() {
+__device__ inline void start_next(const Mark& mark) {
+  if (threadIdx.x == 0 && blockIdx.x + blockIdx.y + blockIdx.z == 0 && mark.place != nullptr) {
+    *static_cast<volatile uint32_t*>(mark.place) = mark.value;
+  }
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
 template <typename Args>
-void enqueue(void (*kernel)(Args), dim3 grid, dim3 block, size_t shared_bytes, const Queue& queue,
-             const Args& args) {
+void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_bytes,
+             const Queue& queue, const Args& args) {
   cudaLaunchAttribute overlap;
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -69,7 +80,8 @@ void enqueue(void (*kernel)(Args), dim3 grid, dim3 block, size_t shared_bytes, c
   config.stream = queue.stream;
   config.attrs = &overlap;
   config.numAttrs = queue.overlap ? 1 : 0;
-  (void)cudaLaunchKernelEx(&config, kernel, args);  // the caller asks for the last error
+  (void)cudaLaunchKernelEx(&config, kernel, args,
+                           queue.mark);  // the caller asks for the last error
 }
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;

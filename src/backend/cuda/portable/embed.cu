@@ -3,9 +3,9 @@
 namespace m2::cuda {
 namespace {
 
-__global__ void embed_kernel(EmbedArgs a) {
+__global__ void embed_kernel(EmbedArgs a, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t t = blockIdx.x;
   int32_t id = a.tokens[t];
   if (id < 0) id = a.last_token[a.rows[a.token_row[t]].slot];

@@ -18,9 +18,9 @@ __device__ void add(uint16_t* entry, bool prompt) {
 }
 
 // A block an item; the first of a slot's items does them all, in order.
-__global__ void history_kernel(HistoryArgs a) {
+__global__ void history_kernel(HistoryArgs a, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t slot = a.items[blockIdx.x].slot;
   for (int32_t i = 0; i < static_cast<int32_t>(blockIdx.x); ++i) {
     if (a.items[i].slot == slot) return;

@@ -197,7 +197,7 @@ __device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, i
 #endif
 
 template <LinearKind kKind, int32_t kChunks>
-__global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args) {
+__global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args, Mark mark) {
 #if __CUDA_ARCH__ >= 900
   using F = Form<kKind, kChunks>;
   const LinearArgs& a = args.linear;
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args) {
   // fetched before it has ended.
   if constexpr (kKind == LinearKind::kGateUp) {
     wait_for_previous();
-    start_next();
+    start_next(mark);
   }
   const int32_t tiles = a.weights.rows / F::kRows, items = *a.lists.num_tiles * tiles;
   const auto begin = static_cast<int32_t>(int64_t{blockIdx.x} * items / gridDim.x);
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args) {
   }
   if constexpr (kKind != LinearKind::kGateUp) {
     wait_for_previous();
-    start_next();
+    start_next(mark);
   }
   while (ring.item < end) {
     const int32_t from = ring.item % tiles, to = min(tiles, from + end - ring.item);

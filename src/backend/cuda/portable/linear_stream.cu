@@ -76,7 +76,8 @@ struct Walk {
 };
 
 template <LinearKind kKind, bool kFp8, int32_t kColumnTiles>
-__global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2) stream_kernel(LinearArgs a) {
+__global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
+    stream_kernel(LinearArgs a, Mark mark) {
   using S = Slot<kFp8>;
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kTokens = 8 * kColumnTiles, kSums = 4 * kColumnTiles;
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2) stream_ke
   // ahead of it is gate and up, which waited for the lists.
   if constexpr (kKind == LinearKind::kGateUp) {
     wait_for_previous();
-    start_next();
+    start_next(mark);
   }
   int32_t num_works = 1;
   if constexpr (kGrouped) {
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2) stream_ke
   for (int32_t i = 0; i < S::kDepth; ++i) copy_next();
   if constexpr (kKind != LinearKind::kGateUp) {
     wait_for_previous();
-    start_next();
+    start_next(mark);
   }
 
   int32_t slot = 0, parity = 0;

@@ -27,12 +27,12 @@ __device__ void wait() {
 }
 
 template <LinearKind kKind, bool kFp8, int32_t kTokens>
-__global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a) {
+__global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a, Mark mark) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
   extern __shared__ __align__(16) unsigned char memory[];
   wait_for_previous();
-  start_next();
+  start_next(mark);
   auto* stages = reinterpret_cast<Stage<kFp8, kTokens>*>(memory);
   int32_t matrix = 0, first = blockIdx.y * kTokens, count = min(kTokens, a.tokens - first);
   if constexpr (kGrouped) {

@@ -30,7 +30,7 @@ __device__ inline void copy_async(void* to, const void* from) {
 __device__ inline void commit() { asm volatile("cp.async.commit_group;"); }
 
 template <LinearKind kKind, int32_t kRowWarps, int32_t kTokens>
-__global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a) {
+__global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a, Mark mark) {
   using S = Shape<kRowWarps, kTokens>;
   extern __shared__ __align__(16) unsigned char memory[];
   unsigned char* x_ring = memory + kStages * S::kWeightBytes;
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a) {
   const float* scales = a.weights.scales + (first_row + row_warp * 16) / 64 * (columns / 64);
   float scale = __ldg(scales + part_of);
   wait_for_previous();
-  start_next();
+  start_next(mark);
   for (int32_t i = 0; i < kStages - 1; ++i) fetch_x(i), commit();
 
   float sums[kTokens / 8][4] = {};

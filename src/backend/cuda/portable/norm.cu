@@ -7,10 +7,10 @@ constexpr int32_t kMaxVectors = 4;  // of 4 columns, a thread
 constexpr int32_t kMaxThreads = 1024;
 
 // One block a row; a thread keeps its columns in registers.
-__global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a) {
+__global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark) {
   __shared__ float shared[32];
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int64_t row = blockIdx.x, from = a.index == nullptr ? row : a.index[row];
   auto* x = reinterpret_cast<uint2*>(a.x + from * a.width);
   const int32_t vectors = a.width / 4;
@@ -81,7 +81,7 @@ __device__ inline float transposed_sums(float (&values)[32], int32_t lane) {
 
 // A block takes some experts and some tokens, its warps share the columns. The experts' rows are
 // fetched before the kernel ahead has ended.
-__global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a) {
+__global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a, Mark mark) {
   __shared__ float shared[kRouterWarps][32];
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int32_t vectors = a.width / 4, first_expert = blockIdx.x * kRouterExperts;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a)
     }
   }
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t first = blockIdx.y * kRouterTokens,
                 count = min(kRouterTokens, a.num_tokens - first);
   const float4* x = reinterpret_cast<const float4*>(a.x) + int64_t{first} * vectors;
@@ -142,9 +142,9 @@ __global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a)
 constexpr int32_t kManyTokens = 8;
 
 // A warp an expert; a pass over its row of the gate serves some tokens at once.
-__global__ void __launch_bounds__(kRouterWarps * 32) many_router_kernel(RouterArgs a) {
+__global__ void __launch_bounds__(kRouterWarps * 32) many_router_kernel(RouterArgs a, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t lane = threadIdx.x % 32;
   const int32_t expert = blockIdx.x * kRouterWarps + threadIdx.x / 32;
   const int32_t first = blockIdx.y * kManyTokens;
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kRouterWarps * 32) many_router_kernel(RouterAr
 constexpr int32_t kFewWarps = 4, kGateVectors = 24;
 
 // A warp an expert. Its row of the gate is fetched before the kernel ahead has ended.
-__global__ void __launch_bounds__(kFewWarps * 32) norm_router_kernel(NormRouterArgs a) {
+__global__ void __launch_bounds__(kFewWarps * 32) norm_router_kernel(NormRouterArgs a, Mark mark) {
   extern __shared__ float4 normed[];  // [tokens, width / 4]
   __shared__ float shared[32];
   const int32_t lane = threadIdx.x % 32, vectors = a.norm.width / 4;
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kFewWarps * 32) norm_router_kernel(NormRouterA
     if (n * 32 + lane < vectors) weights[n] = __ldg(gate + n * 32 + lane);
   }
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const auto* norm = reinterpret_cast<const float4*>(a.norm.weight);
   for (int32_t t = 0; t < a.norm.rows; ++t) {
     const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);

@@ -18,10 +18,10 @@ __device__ inline float sum_of_squares(const float* x, int32_t width) {
   return sum;
 }
 
-__global__ void __launch_bounds__(kThreads) qk_norm_kernel(QkNormArgs a) {
+__global__ void __launch_bounds__(kThreads) qk_norm_kernel(QkNormArgs a, Mark mark) {
   __shared__ float shared[32];
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t t = blockIdx.x, head_dim = a.kv.head_dim, group = a.num_heads / a.kv.num_heads;
   const int32_t q_width = a.num_heads * head_dim, kv_width = a.kv.num_heads * head_dim;
   const float* q = a.qkv + int64_t{t} * (q_width + 2 * kv_width);

@@ -25,9 +25,9 @@ __device__ inline void choose(const ChooseArgs& a, int32_t token, int32_t lane) 
 }
 
 constexpr int32_t kChooseWarps = 4;
-__global__ void __launch_bounds__(kChooseWarps * 32) choose_kernel(ChooseArgs a) {
+__global__ void __launch_bounds__(kChooseWarps * 32) choose_kernel(ChooseArgs a, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t token = blockIdx.x * kChooseWarps + threadIdx.x / 32;
   if (token < a.num_tokens) choose(a, token, threadIdx.x % 32);
 }
@@ -73,7 +73,7 @@ struct GroupStep {
 // One block. Each warp has a stretch of the pairs and its own counters, so that the order within an
 // expert is that of the pairs, in every run. With `choose_too` its warps first choose for the
 // tokens.
-__global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
+__global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark mark) {
   extern __shared__ int32_t counts[];  // [warps][experts]
   __shared__ int32_t begins[kMaxExperts];
   __shared__ uint64_t sums[kWarps];
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, experts = a.num_experts;
   for (int32_t i = threadIdx.x; i < kWarps * experts; i += kThreads) counts[i] = 0;
   wait_for_previous();
-  start_next();
+  start_next(mark);
   if (args.choose_too) {
     for (int32_t token = warp; token < args.choose.num_tokens; token += kWarps) {
       choose(args.choose, token, lane);
@@ -148,9 +148,9 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args) {
 constexpr int32_t kFewTokens = 4, kFewPairs = 32;
 
 // The same for few tokens: a warp chooses for each, and one warp sorts all pairs, one a lane.
-__global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args) {
+__global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Mark mark) {
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   if (warp < args.choose.num_tokens) choose(args.choose, warp, lane);
   __syncthreads();

@@ -389,10 +389,10 @@ __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* r
   }
 }
 
-__global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a) {
+__global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, Mark mark) {
   __shared__ Shared s;
   wait_for_previous();
-  start_next();
+  start_next(mark);
   const SampleRow r = a.rows[blockIdx.x];
   const float* raw = a.logits + int64_t{blockIdx.x} * a.stride;
   SampleResult result{r.target, 0, 0.0f};

@@ -153,7 +153,7 @@ __device__ void stage_normed(const SingleArgs& a, uint4* x) {
 #endif
 
 template <LinearKind kKind>
-__global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a) {
+__global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark mark) {
 #if __CUDA_ARCH__ >= 900
   constexpr bool kExperts = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   // The second set of rows has inputs of its own.
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a) {
     return;
   }
   wait_for_previous();
-  start_next();
+  start_next(mark);
   // The inputs: of kDown by experts, of kAdd every token's halves, first halves first.
   if (kKind == LinearKind::kStore && a.norm != nullptr) {
     stage_normed(a, x);
