@@ -10,6 +10,15 @@
 namespace m2 {
 namespace {
 
+// Host memory of the ops' own.
+class OwnBlock final : public HostBlock {
+ public:
+  explicit OwnBlock(HostMemory memory) : HostBlock(memory.data()), memory_(std::move(memory)) {}
+
+ private:
+  HostMemory memory_;
+};
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int32_t threads, bool may_spin, std::string reason)
@@ -30,6 +39,14 @@ class CpuBackend final : public Backend {
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
     return CpuOps::memory_for(config, shard, limits, threads_);
+  }
+  Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard&) override {
+    HostMemory memory(bytes);
+    if (memory.data() == nullptr) {
+      return fail(ErrorKind::kUnavailable, "", "the system refused {} bytes for the weights",
+                  bytes);
+    }
+    return std::make_unique<OwnBlock>(std::move(memory));
   }
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
                                         const OpsLimits& limits) override {

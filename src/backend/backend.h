@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "model/config.h"
 #include "model/ops.h"
+#include "model/weight_block.h"
 
 namespace m2 {
 
@@ -51,10 +52,10 @@ class Backend {
   // All memory of a device that is the model's alone; 0 where it is shared with all else that the
   // machine does, so that no more than needed is taken.
   virtual size_t total_bytes() const { return 0; }
-  // Whether ops copy the weights, so that the host's are free after adopt().
-  virtual bool copies_weights() const { return false; }
   virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                                const OpsLimits& limits) const = 0;
+  // Zeroed memory for a rank's weights, where its ops read them.
+  virtual Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard& shard) = 0;
   // Allocates everything that the ops will ever use; an error says what did not fit.
   virtual Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
                                                 const OpsLimits& limits) = 0;

@@ -105,10 +105,9 @@ Status bench(const BenchOptions& options) {
     M2_ASSIGN(config, load_config(options.model));
     M2_ASSIGN(checkpoint, Checkpoint::open(options.model, config));
   }
-  const LoadWeights load = [&](const ModelConfig& c, const Shard& shard, HostMemory& memory) {
-    if (checkpoint) return checkpoint->load(shard, threads, memory.data());
-    fill_dummy(c, shard, 1, threads, memory.data());
-    return Status();
+  const LoadWeights load = [&](const ModelConfig& c, const Shard& shard, WeightBlock& block) {
+    if (checkpoint) return checkpoint->load(shard, threads, block);
+    return fill_dummy(c, shard, 1, threads, block);
   };
   M2_ASSIGN(const Runtime runtime, make_runtime(config, runtime_options(options), load));
   fmt::print("{}: {} layers of {}, {} experts of {} ({} a token), {} ids\n",

@@ -39,6 +39,9 @@ class PlannedGpus final : public Backend {
     return {.kv_bytes = 2 * static_cast<size_t>(config.num_layers) * tokens * row,
             .scratch_bytes = kWorkingBytes};
   }
+  Result<std::unique_ptr<WeightBlock>> make_weights(size_t, const Shard&) override {
+    return fail(ErrorKind::kUnsupported, "device", "a planned device holds nothing");
+  }
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig&, const Shard&,
                                         const OpsLimits&) override {
     return fail(ErrorKind::kUnsupported, "device", "a planned device runs nothing");

@@ -109,7 +109,7 @@ std::string as_json(const PlanOptions& options, const MemoryPlan& plan) {
   out.set("gpu_memory_bytes", static_cast<int64_t>(options.gpu_bytes));
   out.set("expert_parallel", options.serve.expert_parallel);
   out.set("weights_bytes_a_gpu", static_cast<int64_t>(plan.weights_bytes));
-  out.set("working_bytes_a_gpu", static_cast<int64_t>(plan.scratch_bytes));
+  out.set("working_bytes_a_gpu", static_cast<int64_t>(plan.working_bytes()));
   out.set("kv_bytes_a_gpu", static_cast<int64_t>(plan.kv_bytes));
   out.set("kv_bytes_a_token", static_cast<int64_t>(plan.kv_bytes_a_token) * plan.ranks);
   out.set("kv_dtype", dtype_name(plan.limits.kv_dtype));
@@ -141,7 +141,7 @@ void print_table(const PlanOptions& options, const MemoryPlan& plan) {
              gib(options.gpu_bytes),
              options.serve.expert_parallel ? ", whole experts on ranks" : "");
   fmt::print("  weights          {:8.2f} GiB a GPU\n", gib(plan.weights_bytes));
-  fmt::print("  working memory   {:8.2f} GiB a GPU, at most\n", gib(plan.scratch_bytes));
+  fmt::print("  working memory   {:8.2f} GiB a GPU, at most\n", gib(plan.working_bytes()));
   fmt::print("  KV cache         {:8.2f} GiB a GPU, {} bytes a token in {}\n", gib(plan.kv_bytes),
              with_commas(static_cast<int64_t>(plan.kv_bytes_a_token) * plan.ranks),
              dtype_name(plan.limits.kv_dtype));

@@ -7,6 +7,7 @@
 
 #include "backend/cpu/host.h"
 #include "base/log.h"
+#include "cli/load_progress.h"
 #include "cli/runtime_options.h"
 #include "cli/serve.h"
 #include "loader/checkpoint.h"
@@ -37,10 +38,17 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
   if (!options.dummy_weights) {
     M2_ASSIGN(checkpoint, Checkpoint::open(files.folder, files.config));
   }
+  LoadProgress progress;
   const LoadWeights load = [&](const ModelConfig& config, const Shard& shard,
-                               HostMemory& memory) -> Status {
-    if (checkpoint) return checkpoint->load(shard, threads, memory.data());
-    fill_dummy(config, shard, options.seed.value_or(0), threads, memory.data());
+                               WeightBlock& block) -> Status {
+    progress.begin(weights_bytes(config, shard));
+    CountedBlock counted(block, progress);
+    const Status loaded =
+        checkpoint ? checkpoint->load(shard, threads, counted)
+                   : fill_dummy(config, shard, options.seed.value_or(0), threads, counted);
+    M2_TRY(loaded);
+    M2_TRY(counted.finish());
+    progress.end();
     return {};
   };
   RuntimeOptions wanted = runtime_options(options);
@@ -61,11 +69,13 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
   if (checkpoint) {
     log_info("weights: {} tensors of {} files, {:.1f} MB, loaded in {:.2f} s",
              checkpoint->num_tensors(), checkpoint->num_files(),
-             static_cast<double>(checkpoint->bytes()) / 1e6, took.count());
+             static_cast<double>(progress.bytes()) / 1e6, progress.seconds());
   } else {
-    log_info("weights: random ones of seed {}, made in {:.2f} s", options.seed.value_or(0),
-             took.count());
+    log_info("weights: random ones of seed {}, {:.1f} MB, made in {:.2f} s",
+             options.seed.value_or(0), static_cast<double>(progress.bytes()) / 1e6,
+             progress.seconds());
   }
+  log_info("engine: {:.2f} s for all but the weights", took.count() - progress.seconds());
   log_lines(describe(runtime.plan));
   const Capacity capacity = runtime.executors[0]->capacity();
   log_info(

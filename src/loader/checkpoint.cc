@@ -6,7 +6,7 @@
 
 #include "loader/checkpoint_index.h"
 #include "loader/copy_slice.h"
-#include "loader/each_slice.h"
+#include "loader/pieces.h"
 #include "loader/tensor_report.h"
 
 namespace m2 {
@@ -158,26 +158,28 @@ void Checkpoint::check(TensorReport& report) const {
   for (const std::string_view name : extra) report.extra(std::string(name));
 }
 
-Status Checkpoint::load(const Shard& shard, int threads, std::byte* weights) const {
-  return for_each_slice(tensor_slices(config_, shard), threads, [&](const TensorSlice& slice) {
-    const bool scaled = slice.format == SliceFormat::kQuantised && config_.fp8();
-    auto* scales = reinterpret_cast<float*>(weights + slice.scale_offset);
-    return read_slice(slice, weights + slice.offset, scaled ? scales : nullptr);
-  });
+Status Checkpoint::load(const Shard& shard, int threads, WeightBlock& weights) const {
+  return put_slices(
+      tensor_slices(config_, shard), config_, threads, weights,
+      [&](const TensorSlice& slice, std::byte* to) { return read_elements(slice, to); },
+      [&](const TensorSlice& slice, float* to) { return read_scales(slice, to); });
 }
 
-Status Checkpoint::read_slice(const TensorSlice& slice, std::byte* data, float* scales) const {
+Status Checkpoint::read_elements(const TensorSlice& slice, std::byte* out) const {
   M2_ASSIGN(const TensorView view,
             fetch(slice.name, slice.row_begin * slice.columns + slice.column_begin,
                   (slice.row_count - 1) * slice.columns + slice.column_count));
-  copy_slice(slice, view, data);
-  if (scales == nullptr) return {};
+  copy_slice(slice, view, out);
+  return {};
+}
+
+Status Checkpoint::read_scales(const TensorSlice& slice, float* out) const {
   const int64_t a_row = (slice.columns + kFp8BlockSize - 1) / kFp8BlockSize;
   const int64_t first = slice.row_begin / kFp8BlockSize;
   const int64_t last = (slice.row_begin + slice.row_count - 1) / kFp8BlockSize;
   M2_ASSIGN(const TensorView table,
             fetch(scale_name(slice.name), first * a_row, (last + 1 - first) * a_row));
-  return copy_scales(slice, table, scales);
+  return copy_scales(slice, table, out);
 }
 
 // The tensor, of which elements [first, first + count) are in memory afterwards: a rank's rows, or

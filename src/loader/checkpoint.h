@@ -23,6 +23,7 @@
 #include "loader/tensor_report.h"
 #include "model/config.h"
 #include "model/shard.h"
+#include "model/weight_block.h"
 
 namespace m2 {
 
@@ -32,18 +33,18 @@ class Checkpoint {
   // and mis-shaped tensor.
   static Result<Checkpoint> open(const std::string& folder, const ModelConfig& config);
 
-  // Fills one rank's weights, reading only its slices: of a tensor that is cut by rows the others'
-  // pages are not touched. `weights` holds weights_bytes(config, shard) bytes in host memory.
-  Status load(const Shard& shard, int threads, std::byte* weights) const;
-
-  // One slice alone, for a backend that stages into device memory: `data` takes the slice in the
-  // format and layout of TensorSlice, `scales` its table of tiles (null where it has none).
-  Status read_slice(const TensorSlice& slice, std::byte* data, float* scales) const;
+  // Fills one rank's weights, reading only its slices, each byte once: of a tensor that is cut by
+  // rows the others' pages are not touched. `weights` holds weights_bytes(config, shard) bytes.
+  Status load(const Shard& shard, int threads, WeightBlock& weights) const;
+  Status load(const Shard& shard, int threads, std::byte* weights) const {
+    HostBlock block(weights);
+    return load(shard, threads, block);
+  }
 
   size_t num_files() const { return files_.size(); }
   size_t num_tensors() const { return tensors_.size(); }
   size_t bytes() const;  // of all files
-  // Bytes that load() and read_slice() have asked the files for so far, by all ranks.
+  // Bytes that load() has asked the files for so far, for all ranks.
   size_t bytes_read() const { return *bytes_read_; }
 
  private:
@@ -58,6 +59,9 @@ class Checkpoint {
   std::vector<size_t> open_files(const std::string& folder, const std::vector<std::string>& names,
                                  TensorReport& report);
   void check(TensorReport& report) const;
+  // The slice's elements, and its table of tiles, in the format and layout of TensorSlice.
+  Status read_elements(const TensorSlice& slice, std::byte* out) const;
+  Status read_scales(const TensorSlice& slice, float* out) const;
   Result<TensorView> fetch(const std::string& name, int64_t first, int64_t count) const;
 
   ModelConfig config_;

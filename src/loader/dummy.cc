@@ -6,9 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/check.h"
 #include "base/dtype.h"
-#include "loader/each_slice.h"
+#include "loader/pieces.h"
 #include "model/weights.h"
 
 namespace m2 {
@@ -149,34 +148,41 @@ void fill_bf16(const TensorSlice& slice, const Stream& stream, std::byte* data) 
   fill_matrix(slice, stream, pool, data);
 }
 
-}  // namespace
-
-void fill_dummy_slice(const TensorSlice& slice, uint64_t seed, std::byte* data, float* scales) {
-  const Stream stream(seed, slice.name);
-  if (slice.format == SliceFormat::kF32) {
-    return fill_fp32(slice, stream, reinterpret_cast<float*>(data));
-  }
-  if (slice.format == SliceFormat::kBF16 || scales == nullptr) {
-    return fill_bf16(slice, stream, data);
-  }
-  // Spread over most of e4m3's range (the largest of 256 quantiles is 2.9 deviations), as a
-  // quantised checkpoint's blocks are.
+// Spread over most of e4m3's range (the largest of 256 quantiles is 2.9 deviations), as a quantised
+// checkpoint's blocks are.
+const Pool<f8_t>& f8_pool() {
   static const Pool<f8_t> pool(150, float_to_f8, f8_to_float);
-  fill_matrix(slice, stream, pool, data);
-  const double gain = 1 / (pool.deviation() * std::sqrt(static_cast<double>(slice.columns)));
-  fill_scales(slice, Stream(seed, slice.name + "_scale_inv"), gain, scales);
+  return pool;
 }
 
-void fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
-                std::byte* weights) {
-  const auto fill = [&](const TensorSlice& slice) -> Status {
-    const bool scaled = slice.format == SliceFormat::kQuantised && config.fp8();
-    auto* scales = reinterpret_cast<float*>(weights + slice.scale_offset);
-    fill_dummy_slice(slice, seed, weights + slice.offset, scaled ? scales : nullptr);
-    return {};
-  };
-  const Status filled = for_each_slice(tensor_slices(config, shard), threads, fill);
-  M2_CHECK(filled.has_value(), "filling cannot fail");
+}  // namespace
+
+void fill_dummy_elements(const TensorSlice& slice, bool fp8, uint64_t seed, std::byte* out) {
+  const Stream stream(seed, slice.name);
+  if (slice.format == SliceFormat::kF32) {
+    return fill_fp32(slice, stream, reinterpret_cast<float*>(out));
+  }
+  if (slice.format == SliceFormat::kBF16 || !fp8) return fill_bf16(slice, stream, out);
+  fill_matrix(slice, stream, f8_pool(), out);
+}
+
+void fill_dummy_scales(const TensorSlice& slice, uint64_t seed, float* out) {
+  const double gain = 1 / (f8_pool().deviation() * std::sqrt(static_cast<double>(slice.columns)));
+  fill_scales(slice, Stream(seed, slice.name + "_scale_inv"), gain, out);
+}
+
+Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
+                  WeightBlock& weights) {
+  return put_slices(
+      tensor_slices(config, shard), config, threads, weights,
+      [&](const TensorSlice& slice, std::byte* to) -> Status {
+        fill_dummy_elements(slice, config.fp8(), seed, to);
+        return {};
+      },
+      [&](const TensorSlice& slice, float* to) -> Status {
+        fill_dummy_scales(slice, seed, to);
+        return {};
+      });
 }
 
 }  // namespace m2

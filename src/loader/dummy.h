@@ -15,14 +15,22 @@
 
 #include "model/config.h"
 #include "model/shard.h"
+#include "model/weight_block.h"
 
 namespace m2 {
 
-// Fills one rank's weights; `weights` holds weights_bytes(config, shard) bytes of host memory.
-void fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
-                std::byte* weights);
+// Fills one rank's weights; `weights` holds weights_bytes(config, shard) bytes. Only the block's
+// own errors come back.
+Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
+                  WeightBlock& weights);
+inline void fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
+                       std::byte* weights) {
+  HostBlock block(weights);
+  (void)fill_dummy(config, shard, seed, threads, block);  // memory has no errors
+}
 
-// One slice alone; `scales` takes its tiles, or is null for a slice that has none.
-void fill_dummy_slice(const TensorSlice& slice, uint64_t seed, std::byte* data, float* scales);
+// The elements of one slice, of an FP8 model or of a bf16 one, and its table of tiles.
+void fill_dummy_elements(const TensorSlice& slice, bool fp8, uint64_t seed, std::byte* out);
+void fill_dummy_scales(const TensorSlice& slice, uint64_t seed, float* out);
 
 }  // namespace m2

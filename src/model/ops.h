@@ -45,14 +45,15 @@ struct OpsLimits {
 struct OpsMemory {
   size_t kv_bytes = 0;
   size_t scratch_bytes = 0;
+  size_t graph_bytes = 0;  // of a device that records its steps, about
 };
 
 class Ops {
  public:
   virtual ~Ops() = default;
 
-  // Takes over the weights that the loader left in host memory, once, before the first step: may
-  // rewrite that memory in its own order, or copy it to a device; `weights` then shows the result.
+  // Takes over the loaded weights, once, before the first step: may rewrite their memory in its own
+  // order, and copies those that lie where it cannot read them; `weights` then shows the result.
   virtual Status adopt(Weights& weights) = 0;
 
   // Sizes of steps, in tokens, that the caller runs once before the first request, as decode rows

@@ -21,16 +21,13 @@ std::vector<std::unique_ptr<Communicator>> make_communicators(int32_t ranks, boo
 Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,
                             const LoadWeights& load, Backend& backend) {
   RankParts parts;
-  const size_t bytes = weights_bytes(config, shard);
-  parts.memory = HostMemory(bytes);
-  if (parts.memory.data() == nullptr) {
-    return fail(ErrorKind::kUnavailable, "", "the system refused {} bytes for the weights", bytes);
-  }
-  M2_TRY(load(config, shard, parts.memory));
-  parts.weights = weights_at(config, shard, parts.memory.data());
+  M2_ASSIGN(parts.memory, backend.make_weights(weights_bytes(config, shard), shard));
+  // What there is no memory for shows before minutes of loading.
   M2_ASSIGN(parts.ops, backend.make_ops(config, shard, limits));
+  M2_TRY(load(config, shard, *parts.memory));
+  M2_TRY(parts.memory->finish());
+  parts.weights = weights_at(config, shard, parts.memory->base());
   M2_TRY(parts.ops->adopt(parts.weights));
-  if (backend.copies_weights()) parts.memory = HostMemory();
   return parts;
 }
 

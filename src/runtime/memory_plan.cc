@@ -165,14 +165,16 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
   plan.kv_bytes_a_token = block_bytes / limits.block_tokens;
   // A backend may keep blocks of its own.
   plan.scratch_bytes = one_block.scratch_bytes + one_block.kv_bytes - block_bytes;
+  plan.graph_bytes = one_block.graph_bytes;
   const size_t ranks = plan.all_ranks();
-  const size_t fixed = (plan.weights_bytes + plan.scratch_bytes) * ranks;
+  const size_t fixed = (plan.weights_bytes + plan.working_bytes()) * ranks;
   const char* field = plan.replicas > 1 ? "data-parallel-size" : "";
   if (fixed >= plan.free_bytes) {
     return fail(ErrorKind::kUnavailable, field,
                 "{}the weights need {} and the working memory {}, but only {} are free{}",
                 replicas_text(plan), gib(plan.weights_bytes * ranks),
-                gib(plan.scratch_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan));
+                gib(plan.working_bytes() * ranks), gib(plan.free_bytes),
+                budget_text(options, plan));
   }
   M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / ranks, plan));
   plan.kv_bytes = plan.kv_bytes_a_token * limits.block_tokens * limits.num_blocks;
@@ -180,7 +182,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
     return fail(
         ErrorKind::kUnavailable, "kv-cache-memory-bytes",
         "{}weights {} + working memory {} + KV cache {} are more than the {} that are free{}",
-        replicas_text(plan), gib(plan.weights_bytes * ranks), gib(plan.scratch_bytes * ranks),
+        replicas_text(plan), gib(plan.weights_bytes * ranks), gib(plan.working_bytes() * ranks),
         gib(plan.kv_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan));
   }
   return plan;
@@ -188,18 +190,21 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
 
 std::string describe(const MemoryPlan& plan) {
   const size_t ranks = plan.all_ranks();
-  const size_t used = (plan.weights_bytes + plan.kv_bytes + plan.scratch_bytes) * ranks;
+  const size_t used = (plan.weights_bytes + plan.kv_bytes + plan.working_bytes()) * ranks;
   std::string text = fmt::format(
       "memory: weights {}, KV cache {} ({} blocks of {} = {} tokens, {} bytes each), working "
-      "memory {}, left {}",
+      "memory {}{}, left {}",
       gib(plan.weights_bytes * ranks), gib(plan.kv_bytes * ranks), plan.limits.num_blocks,
       plan.limits.block_tokens, plan.kv_tokens(), plan.kv_bytes_a_token * plan.ranks,
-      gib(plan.scratch_bytes * ranks), gib(plan.free_bytes - std::min(used, plan.free_bytes)));
+      gib(plan.working_bytes() * ranks),
+      plan.graph_bytes > 0 ? fmt::format(" (recorded steps {})", gib(plan.graph_bytes * ranks))
+                           : "",
+      gib(plan.free_bytes - std::min(used, plan.free_bytes)));
   if (ranks > 1) {
     text += fmt::format(
         "\n{} replica{} of {} rank{}; a rank has weights {}, KV cache {}, working memory {}",
         plan.replicas, plan.replicas == 1 ? "" : "s", plan.ranks, plan.ranks == 1 ? "" : "s",
-        gib(plan.weights_bytes), gib(plan.kv_bytes), gib(plan.scratch_bytes));
+        gib(plan.weights_bytes), gib(plan.kv_bytes), gib(plan.working_bytes()));
   }
   if (plan.length_shrunk) {
     text += fmt::format(

@@ -25,11 +25,14 @@ struct MemoryPlan {
   size_t kv_bytes_a_token = 0;
   size_t kv_bytes = 0;
   size_t scratch_bytes = 0;
+  size_t graph_bytes = 0;      // recorded steps of a device
   size_t free_bytes = 0;       // what may be taken, before anything was
   size_t total_bytes = 0;      // of a device that is the model's alone; 0: a CPU's
   size_t held_bytes = 0;       // of such a device, by other processes
   bool length_shrunk = false;  // max_model_tokens is less than the model's because of the KV cache
 
+  // All but the weights and the KV cache.
+  size_t working_bytes() const { return scratch_bytes + graph_bytes; }
   int32_t all_ranks() const { return ranks * replicas; }
   // Of one replica: its ranks hold different heads of the same tokens.
   int64_t kv_tokens() const { return int64_t{limits.num_blocks} * limits.block_tokens; }

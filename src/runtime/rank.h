@@ -13,6 +13,7 @@
 #include "engine/executor.h"
 #include "model/forward.h"
 #include "model/ops.h"
+#include "model/weight_block.h"
 #include "model/weights.h"
 #include "parallel/communicator.h"
 #include "runtime/ring.h"
@@ -22,7 +23,7 @@ namespace m2 {
 
 // What a rank is made of.
 struct RankParts {
-  HostMemory memory;  // of the weights
+  std::unique_ptr<WeightBlock> memory;  // of the weights
   Weights weights;
   std::unique_ptr<Communicator> communicator;
   std::unique_ptr<Ops> ops;

@@ -15,7 +15,7 @@
 #include "engine/executor.h"
 #include "model/config.h"
 #include "model/shard.h"
-#include "model/weights.h"
+#include "model/weight_block.h"
 #include "runtime/memory_plan.h"
 
 namespace m2 {
@@ -40,9 +40,9 @@ struct RuntimeOptions {
   int32_t real_vocab = 0;  // ids from here up belong to no token and are never drawn; 0: none
 };
 
-// Fills one rank's weights (zeroed, weights_bytes() long), by the slices of model/shard.h: from a
+// Fills one rank's weights (weights_bytes() long), by the slices of model/shard.h: from a
 // checkpoint or with dummy values.
-using LoadWeights = std::function<Status(const ModelConfig&, const Shard&, HostMemory&)>;
+using LoadWeights = std::function<Status(const ModelConfig&, const Shard&, WeightBlock&)>;
 
 struct Runtime {
   std::vector<std::unique_ptr<Executor>> executors;  // one a replica

@@ -64,8 +64,8 @@ Result<cli::Executors> make_faulty(const Fault& fault, const cli::ServeOptions& 
   M2_ASSIGN(auto backend, open_backend({.device = "cpu", .threads = 0, .ranks = shard.size}));
   M2_ASSIGN(const MemoryPlan plan, plan_memory(files.config, shard, wanted, *backend));
   M2_ASSIGN(const auto checkpoint, Checkpoint::open(files.folder, files.config));
-  const LoadWeights load = [&](const ModelConfig&, const Shard& part, HostMemory& memory) {
-    return checkpoint.load(part, 1, memory.data());
+  const LoadWeights load = [&](const ModelConfig&, const Shard& part, WeightBlock& block) {
+    return checkpoint.load(part, 1, block);
   };
   M2_ASSIGN(auto ranks, make_ranks(files.config, layout, plan.limits, load, *backend));
   auto& communicator = ranks.at(fault.rank).communicator;

@@ -167,9 +167,9 @@ TEST(DummyTest, AnyCutGivesTheSameValues) {
   slice.rows = slice.row_count = 5;
   slice.columns = slice.column_count = 137;
   std::vector<bf16_t> whole(5 * 137), cut(2 * 71);
-  fill_dummy_slice(slice, 3, reinterpret_cast<std::byte*>(whole.data()), nullptr);
+  fill_dummy_elements(slice, false, 3, reinterpret_cast<std::byte*>(whole.data()));
   slice.row_begin = 2, slice.row_count = 2, slice.column_begin = 13, slice.column_count = 71;
-  fill_dummy_slice(slice, 3, reinterpret_cast<std::byte*>(cut.data()), nullptr);
+  fill_dummy_elements(slice, false, 3, reinterpret_cast<std::byte*>(cut.data()));
   for (int i = 0; i < 2; ++i) {
     for (int j = 0; j < 71; ++j) EXPECT_EQ(cut[i * 71 + j], whole[(2 + i) * 137 + 13 + j]);
   }

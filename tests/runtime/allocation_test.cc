@@ -84,9 +84,8 @@ void fill_sample(SamplePlan& sample, int32_t index) {
 int64_t allocations_of(const Parallelism& parallelism) {
   const ModelConfig config = small_shape();
   auto backend = std::move(*open_backend({"cpu", 2, parallelism.tensor_parallel}));
-  const LoadWeights load = [](const ModelConfig& model, const Shard& shard, HostMemory& memory) {
-    fill_dummy(model, shard, 1, 1, memory.data());
-    return Status{};
+  const LoadWeights load = [](const ModelConfig& model, const Shard& shard, WeightBlock& block) {
+    return fill_dummy(model, shard, 1, 1, block);
   };
   const Capacity capacity = capacity_of(config, kLimits);
   StepPlan steps[2] = {StepPlan(capacity), StepPlan(capacity)};

@@ -44,9 +44,8 @@ class GpuFixture : public ::testing::Test {
     options_.max_model_tokens = 512;
   }
   static LoadWeights load() {
-    return [](const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-      fill_dummy(config, shard, 5, 2, memory.data());
-      return Status{};
+    return [](const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+      return fill_dummy(config, shard, 5, 2, block);
     };
   }
   Result<Runtime> make() const { return make_runtime(gpu_config(), options_, load()); }

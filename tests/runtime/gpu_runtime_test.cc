@@ -1,6 +1,10 @@
 // The runtime on a GPU, driven as the engine drives it; skipped where there is none.
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstring>
+
+#include "tests/backend/cuda/driver.h"
 #include "tests/runtime/driver.h"
 #include "tests/runtime/gpu_fixture.h"
 
@@ -37,6 +41,52 @@ TEST_F(GpuRuntime, TakesNoMemoryAfterTheStart) {
   const size_t free = backend_->free_bytes();
   for (int i = 0; i < 5; ++i) reply(*runtime);
   EXPECT_EQ(backend_->free_bytes(), free);
+}
+
+// What a start takes of the GPU is what its plan says, with graphs of as many kernels as the real
+// model's.
+TEST_F(GpuRuntime, ThePlanHoldsWhatIsTaken) {
+  ModelConfig config = gpu_config();
+  config.num_layers = 62;
+  options_.max_sequences = 256;
+  options_.max_step_tokens = 512;
+  options_.num_blocks = 1024;
+  for (const GraphMode mode :
+       {GraphMode::kNone, GraphMode::kFullDecodeOnly, GraphMode::kFullAndPiecewise}) {
+    options_.graphs.mode = mode;
+    const size_t before = backend_->free_bytes();
+    auto runtime = make_runtime(config, options_, load());
+    ASSERT_TRUE(runtime) << runtime.error().message;
+    const size_t taken = before - backend_->free_bytes();
+    const MemoryPlan& plan = runtime->plan;
+    const size_t planned =
+        plan.weights_bytes + plan.kv_bytes + plan.scratch_bytes + plan.graph_bytes;
+    std::printf("mode %d: %.1f MiB taken, %.1f planned, of which graphs %.1f\n", int(mode),
+                double(taken) / 1048576, double(planned) / 1048576,
+                double(plan.graph_bytes) / 1048576);
+    EXPECT_LE(taken, planned) << int(mode);
+  }
+}
+
+// Several pieces a loader thread, through all of its stages.
+TEST_F(GpuRuntime, WeightsArriveByteForByte) {
+  const CudaDriver driver;
+  ASSERT_TRUE(driver.ready());
+  ModelConfig config = gpu_config();
+  config.hidden_size = 1024;
+  config.vocab_size = 60000;
+  const Shard shard = *make_shard(config, {}, 0);
+  const size_t bytes = weights_bytes(config, shard);
+  HostMemory want(bytes), got(bytes);
+  fill_dummy(config, shard, 3, 4, want.data());
+  auto block = backend_->make_weights(bytes, shard);
+  ASSERT_TRUE(block) << block.error().message;
+  ASSERT_TRUE(fill_dummy(config, shard, 3, 3, **block));
+  ASSERT_TRUE((*block)->finish());
+  const bool copied = driver.call<void*, uint64_t, size_t>(
+      "cuMemcpyDtoH_v2", got.data(), reinterpret_cast<uint64_t>((*block)->base()), bytes);
+  ASSERT_TRUE(copied);
+  EXPECT_EQ(std::memcmp(got.data(), want.data(), bytes), 0);
 }
 
 TEST_F(GpuRuntime, SeveralRanksAreTheCpusWhereAnyDeviceWillDo) {

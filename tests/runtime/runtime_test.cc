@@ -41,9 +41,8 @@ ModelConfig small_config() {
   return config;
 }
 
-Status fill(const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-  fill_dummy(config, shard, 1, 1, memory.data());
-  return {};
+Status fill(const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+  return fill_dummy(config, shard, 1, 1, block);
 }
 
 RuntimeOptions small_options() {
@@ -226,7 +225,7 @@ TEST(Runtime, RefusesWhatItDoesNotServe) {
   EXPECT_EQ(make_runtime(small_config(), options, fill).error().field, "device");
   options.device = "tpu";
   EXPECT_EQ(make_runtime(small_config(), options, fill).error().field, "device");
-  const auto failing = [](const ModelConfig&, const Shard&, HostMemory&) -> Status {
+  const auto failing = [](const ModelConfig&, const Shard&, WeightBlock&) -> Status {
     return fail(ErrorKind::kNotFound, "model", "no weights");
   };
   EXPECT_EQ(make_runtime(small_config(), small_options(), failing).error().message, "no weights");
@@ -277,6 +276,9 @@ class FakeGpu final : public Backend {
   OpsMemory memory_for(const ModelConfig&, const Shard&, const OpsLimits& limits) const override {
     const size_t block = limits.block_tokens * kTokenBytes;
     return {.kv_bytes = (limits.num_blocks + 1) * block, .scratch_bytes = size_t{1} << 30};
+  }
+  Result<std::unique_ptr<WeightBlock>> make_weights(size_t, const Shard&) override {
+    return fail(ErrorKind::kUnsupported, "", "only planned for");
   }
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig&, const Shard&,
                                         const OpsLimits&) override {

@@ -51,9 +51,8 @@ class StepBenchRuns : public testing::Test {
     options.max_model_tokens = 64;
     options.num_blocks = 16;
     auto made = make_runtime(small_shape(), options,
-                             [](const ModelConfig& c, const Shard& shard, HostMemory& memory) {
-                               fill_dummy(c, shard, 1, 1, memory.data());
-                               return Status();
+                             [](const ModelConfig& c, const Shard& shard, WeightBlock& block) {
+                               return fill_dummy(c, shard, 1, 1, block);
                              });
     ASSERT_TRUE(made) << made.error().message;
     runtime_ = std::move(*made);

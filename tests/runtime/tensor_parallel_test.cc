@@ -48,9 +48,8 @@ ModelConfig real_widths() {
   return config;
 }
 
-Status fill(const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-  fill_dummy(config, shard, kSeed, 2, memory.data());
-  return {};
+Status fill(const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+  return fill_dummy(config, shard, kSeed, 2, block);
 }
 
 std::vector<Prompt> some_prompts(const ModelConfig& config, int32_t tokens) {
@@ -142,8 +141,8 @@ class Pocket {
     size_t longest = 0;
     for (const Prompt& prompt : prompts_) longest = std::max(longest, prompt.size());
     const OpsLimits limits = forced_limits(config_, static_cast<int32_t>(longest));
-    const LoadWeights load = [&](const ModelConfig&, const Shard& shard, HostMemory& memory) {
-      return checkpoint_->load(shard, 1, memory.data());
+    const LoadWeights load = [&](const ModelConfig&, const Shard& shard, WeightBlock& block) {
+      return checkpoint_->load(shard, 1, block);
     };
     return force(make_planted(config_, parallelism, limits, load, {}), config_, limits, prompts_);
   }
@@ -281,30 +280,28 @@ TEST_F(Caught, ARanksExpertColumnsAreAnothers) {
 
 // The scales of the rows, or of the columns, one tile beside the right ones.
 Status fill_with_scales_off(const std::string& ending, int64_t rows, int64_t columns,
-                            const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-  M2_TRY(fill(config, shard, memory));
-  std::vector<std::byte> unused(memory.bytes());
+                            const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+  M2_TRY(fill(config, shard, block));
   for (TensorSlice slice : tensor_slices(config, shard)) {
     if (!slice.name.ends_with(ending)) continue;
     // At the end of the tensor there is nothing beyond.
     slice.row_begin += slice.row_begin + slice.row_count < slice.rows ? rows : -rows;
     slice.column_begin += slice.column_begin + slice.column_count < slice.columns ? columns : 0;
-    fill_dummy_slice(slice, kSeed, unused.data(),
-                     reinterpret_cast<float*>(memory.data() + slice.scale_offset));
+    fill_dummy_scales(slice, kSeed, reinterpret_cast<float*>(block.base() + slice.scale_offset));
   }
   return {};
 }
 
 TEST_F(Caught, AScaleRowIsOffByOneTile) {
-  const auto load = [](const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-    return fill_with_scales_off("w1.weight", kScaleTile, 0, config, shard, memory);
+  const auto load = [](const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+    return fill_with_scales_off("w1.weight", kScaleTile, 0, config, shard, block);
   };
   check(real_widths(), {8, false}, {}, load);
 }
 
 TEST_F(Caught, AScaleColumnIsOffByOneTile) {
-  const auto load = [](const ModelConfig& config, const Shard& shard, HostMemory& memory) {
-    return fill_with_scales_off("w2.weight", 0, kScaleTile, config, shard, memory);
+  const auto load = [](const ModelConfig& config, const Shard& shard, WeightBlock& block) {
+    return fill_with_scales_off("w2.weight", 0, kScaleTile, config, shard, block);
   };
   check(real_widths(), {8, false}, {}, load);
 }

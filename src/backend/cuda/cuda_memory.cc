@@ -16,6 +16,8 @@ using cuda::LinearKind;
 namespace {
 
 constexpr size_t kAlignment = 256;
+// What the driver rounds an allocation up to, and how many there are, with room for more.
+constexpr size_t kGranule = size_t{2} << 20, kAllocations = 12;
 
 Status unsupported(const char* field, const std::string& message) {
   return fail(ErrorKind::kUnsupported, field, "{}", message);
@@ -178,8 +180,9 @@ OpsMemory CudaOps::memory_for(const ModelConfig& config, const Shard& shard,
   memory.kv_bytes = size_t{2} * config.num_layers * counter.kv_plane_bytes();
   memory.scratch_bytes = counter.carve(nullptr) +
                          StepUpload::at(nullptr, limits, counter.group(), counter.largest()).bytes +
-                         SampleQueue::bytes(limits, config.vocab_size) +
+                         SampleQueue::bytes(limits, config.vocab_size) + kAllocations * kGranule +
                          size_t(limits.max_sequences) * config.vocab_size * sizeof(uint16_t);
+  memory.graph_bytes = counter.graphs_.bytes(config.num_layers);
   return memory;
 }
 
@@ -240,7 +243,10 @@ CudaOps::~CudaOps() {
 
 Status CudaOps::adopt(Weights& weights) {
   activate();
-  // The loader's block, from its first tensor to the end of its last.
+  cudaPointerAttributes where{};
+  M2_TRY(cuda_status(cudaPointerGetAttributes(&where, weights.embed.data), "adopt"));
+  if (where.type == cudaMemoryTypeDevice) return {};
+  // The host's block, from its first tensor to the end of its last.
   auto begin = UINTPTR_MAX, end = uintptr_t{0};
   for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t bytes) {
     if (bytes == 0) return;

@@ -64,6 +64,31 @@ class PinnedMemory {
   void* data_ = nullptr;
 };
 
+class Stream {
+ public:
+  Stream() = default;
+  // Waits for no other stream, nor do others for it.
+  static Result<Stream> make() {
+    Stream stream;
+    M2_TRY(
+        cuda_status(cudaStreamCreateWithFlags(&stream.stream_, cudaStreamNonBlocking), "stream"));
+    return stream;
+  }
+  ~Stream() {
+    if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
+  }
+  Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
+  Stream& operator=(Stream&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    return *this;
+  }
+
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 class Event {
  public:
   Event() = default;

@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/device_weights.h"
 
 namespace m2 {
 namespace {
@@ -47,23 +48,30 @@ class CudaBackend final : public Backend {
     if (cudaSetDevice(0) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
     return free;
   }
-  bool copies_weights() const override { return true; }
   size_t total_bytes() const override { return first_.totalGlobalMem; }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
     return CudaOps::memory_for(config, shard, limits, graphs_);
   }
+  Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard& shard) override {
+    M2_TRY(has_device(shard));
+    M2_ASSIGN(auto weights, DeviceWeights::make(bytes, shard.rank));
+    return weights;
+  }
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
                                         const OpsLimits& limits) override {
-    if (shard.rank >= devices_) {
-      return fail(ErrorKind::kUnavailable, "tensor-parallel-size", "rank {} has no GPU: {} here",
-                  shard.rank, devices_);
-    }
+    M2_TRY(has_device(shard));
     M2_ASSIGN(auto ops, CudaOps::create(config, shard, limits, shard.rank, graphs_));
     return ops;
   }
 
  private:
+  Status has_device(const Shard& shard) const {
+    if (shard.rank < devices_) return {};
+    return fail(ErrorKind::kUnavailable, "tensor-parallel-size", "rank {} has no GPU: {} here",
+                shard.rank, devices_);
+  }
+
   const int32_t devices_;
   const cudaDeviceProp first_;
   const GraphOptions graphs_;

@@ -9,6 +9,9 @@ namespace m2 {
 namespace {
 
 constexpr int32_t kMostByDefault = 512;
+// Rounded up from what GpuRuntime.ThePlanHoldsWhatIsTaken measures: of one graph, and of a layer's
+// kernels in it.
+constexpr size_t kGraphBytes = size_t{96} << 10, kLayerBytes = size_t{40} << 10;
 
 }  // namespace
 
@@ -45,6 +48,14 @@ StepGraphs::~StepGraphs() {
   };
   destroy(full_);
   for (std::vector<Graph>& graphs : pieced_) destroy(graphs);
+}
+
+size_t StepGraphs::bytes(int32_t num_layers) const {
+  const bool full = mode_wanted_ != GraphMode::kNone && mode_wanted_ != GraphMode::kPiecewise;
+  const bool pieces =
+      mode_wanted_ != GraphMode::kNone && mode_wanted_ != GraphMode::kFullDecodeOnly;
+  return (full ? sizes_.size() * (kGraphBytes + num_layers * kLayerBytes) : 0) +
+         (pieces ? sizes_.size() * (num_layers + 1) * kGraphBytes : 0);
 }
 
 int32_t StepGraphs::padded(int32_t tokens) const {

@@ -37,6 +37,9 @@ class StepGraphs {
   // Rising, without repetitions: those asked for or the usual ones.
   static std::vector<int32_t> sizes_for(const GraphOptions& options, const OpsLimits& limits);
 
+  // Of the device's memory that all sizes' graphs take once they are recorded, about.
+  size_t bytes(int32_t num_layers) const;
+
   // Starts a step of padded(tokens) tokens. A decode step of which no row reads what another one
   // stores may be one graph.
   Status begin(int32_t padded_tokens, bool decode, cudaStream_t stream);

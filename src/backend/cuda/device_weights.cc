@@ -1,0 +1,75 @@
+#include "backend/cuda/device_weights.h"
+
+#include "base/check.h"
+
+namespace m2 {
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::make(size_t bytes, int32_t device) {
+  M2_TRY(cuda_status(cudaSetDevice(device), "cudaSetDevice"));
+  std::unique_ptr<DeviceWeights> weights(new DeviceWeights(device));
+  M2_ASSIGN(weights->memory_, DeviceMemory::make(bytes, "the weights"));
+  // Before anything is copied: memory is zeroed on another stream.
+  M2_TRY(cuda_status(cudaDeviceSynchronize(), "zeroing the weights"));
+  return weights;
+}
+
+DeviceWeights::~DeviceWeights() { (void)cudaSetDevice(device_); }
+
+Result<std::unique_ptr<DeviceWeights::Lane>> DeviceWeights::take_lane() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto lane = std::move(idle_.back());
+      idle_.pop_back();
+      return lane;
+    }
+  }
+  auto lane = std::make_unique<Lane>();
+  M2_ASSIGN(lane->stream, Stream::make());
+  for (int i = 0; i < 2; ++i) {
+    M2_ASSIGN(lane->stages[i], PinnedMemory::make(kMostPieceBytes));
+    M2_ASSIGN(lane->copied[i], Event::make());
+  }
+  return lane;
+}
+
+Status DeviceWeights::put(size_t offset, size_t bytes, const Fill& fill) {
+  M2_CHECK(bytes <= kMostPieceBytes, "a piece of {} bytes", bytes);
+  M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
+  M2_ASSIGN(auto lane, take_lane());
+  const Status status = put(*lane, offset, bytes, fill);
+  std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(lane));
+  return status;
+}
+
+Status DeviceWeights::put(Lane& lane, size_t offset, size_t bytes, const Fill& fill) {
+  if (lane.used + bytes > kMostPieceBytes) {
+    M2_TRY(cuda_status(lane.copied[lane.current].record(lane.stream.get()), "event"));
+    lane.current ^= 1;
+    lane.used = 0;
+    M2_TRY(cuda_status(lane.copied[lane.current].wait(), "copying the weights"));
+  }
+  std::byte* stage = lane.stages[lane.current].data() + lane.used;
+  M2_TRY(fill(stage));
+  lane.used += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return cuda_status(cudaMemcpyAsync(memory_.data() + offset, stage, bytes, cudaMemcpyHostToDevice,
+                                     lane.stream.get()),
+                     "copying the weights");
+}
+
+Status DeviceWeights::finish() {
+  M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
+  for (const auto& lane : idle_) {
+    M2_TRY(cuda_status(cudaStreamSynchronize(lane->stream.get()), "copying the weights"));
+  }
+  idle_.clear();
+  return {};
+}
+
+}  // namespace m2
