@@ -21,11 +21,8 @@ class OwnBlock final : public HostBlock {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int32_t threads, bool may_spin, std::string reason)
-      : threads_(threads),
-        may_spin_(may_spin),
-        reason_(std::move(reason)),
-        kernels_(fast_kernels()) {}
+  CpuBackend(int32_t threads, bool may_spin, std::string reason, const Kernels& kernels)
+      : threads_(threads), may_spin_(may_spin), reason_(std::move(reason)), kernels_(kernels) {}
 
   std::string name() const override { return "cpu"; }
   std::string detail() const override {
@@ -82,7 +79,8 @@ Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {
   const int32_t cores = options.threads > 0 ? options.threads : usable_cores();
   const int32_t threads = std::max(1, cores / std::max(1, options.ranks));
   const bool may_spin = int64_t{threads} * std::max(1, options.ranks) <= usable_cores();
-  return std::make_unique<CpuBackend>(threads, may_spin, std::move(reason));
+  return std::make_unique<CpuBackend>(threads, may_spin, std::move(reason),
+                                      options.plain_kernels ? plain_kernels() : fast_kernels());
 }
 
 }  // namespace m2

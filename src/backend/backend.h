@@ -32,7 +32,8 @@ struct BackendOptions {
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   int32_t ranks = 1;            // on this machine
   GraphOptions graphs{};
-  std::string reason{};  // why it is the CPU, where the caller knows better
+  std::string reason{};        // why it is the CPU, where the caller knows better
+  bool plain_kernels = false;  // of the CPU: slow ones, to hold the others against
 };
 
 class Backend {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <mutex>
 #include <string_view>
@@ -23,6 +24,9 @@
 #include "loader/hub/digest.h"
 #include "loader/hub/hub.h"
 #include "loader/hub/known_hash.h"
+#include "loader/scale_check.h"
+#include "model/shard.h"
+#include "model/weights.h"
 
 namespace m2::cli {
 namespace {
@@ -42,6 +46,8 @@ constexpr Published kPublished[] = {
      "MiniMax-M2.5"},
     {"chat_template.jinja", "893d908f7b5cc65fdde270dcae5ea1a99647c6a7ce572ae874a57b7160069566",
      "MiniMax-M2.7"}};
+
+constexpr int32_t kCheckedTokens = 4096;  // a question and its answer: the cache holds no more
 
 const Command& check_command() {
   static const Command command = [] {
@@ -156,11 +162,66 @@ Result<ModelFiles> check_text(const ServeOptions& options, Findings& findings) {
   return files;
 }
 
+// Scales that do not fit their blocks. Of a model that is right some may stand out, so that is a
+// note; what is no number is a fault.
+void check_block_scales(const std::string& folder, Findings& findings) {
+  const auto checked = check_scales(folder, std::min(usable_cores(), 16));
+  if (!checked) return findings.wrong("scales", checked.error().message);
+  for (const std::string& line : checked->broken) findings.wrong("scales", line);
+  if (!checked->odd.empty()) {
+    const ScaleCheck::Odd& worst = checked->odd.front();
+    findings.note("scales", fmt::format("{} of {} matrices have blocks that do not fit the others, "
+                                        "as if scales had been changed; most of all {}, row {}, by "
+                                        "a factor of {:.1f}",
+                                        checked->odd.size(), checked->tensors, worst.tensor,
+                                        worst.row, worst.factor));
+  } else if (checked->tensors > 0 && checked->broken.empty()) {
+    findings.right("scales", fmt::format("those of {} blocks of {} matrices fit their blocks",
+                                         checked->blocks, checked->tensors));
+  }
+}
+
+// The same text on other kernels: those of the CPU after a GPU, else the plain ones. What differs
+// is rounding; what is more than that is a fault of one of the two, or of the machine.
+void check_agreement(ServeOptions options, const ModelFiles& files, std::string_view backend,
+                     const std::vector<float>& logprobs, Findings& findings) {
+  constexpr size_t kMostBytes = size_t{16} << 30;  // of weights, which are loaded once more
+  // docs/numerics.md: fp32 in another order, or bf16 against fp32.
+  const bool gpu = backend != "cpu";
+  const float most = gpu ? 0.5f : 1e-3f;
+  const auto shard = make_shard(files.config, {}, 0);
+  const size_t bytes = shard ? weights_bytes(files.config, *shard) : kMostBytes + 1;
+  if (bytes > std::min(kMostBytes, free_memory_bytes() / 2)) {
+    return findings.note("agreement", "not asked: the weights are too many for a second copy");
+  }
+  options.device = "cpu";
+  options.plain_kernels = !gpu;
+  StartState state;
+  const auto loaded = load_runtime(options, files, state);
+  if (!loaded) return findings.wrong("agreement", loaded.error().message);
+  const auto others = question_logprobs(*loaded->executors.front(), files);
+  if (!others) return findings.wrong("agreement", others.error().message);
+  float largest = 0;
+  for (size_t i = 0; i < logprobs.size(); ++i) {
+    const float difference = std::abs(logprobs[i] - others->at(i));
+    largest = std::isfinite(difference) ? std::max(largest, difference) : INFINITY;
+  }
+  const std::string text =
+      fmt::format("{}: {} logprobs differ by {:.2g} at most, {} is rounding",
+                  gpu ? "GPU and CPU" : "fast and plain kernels", logprobs.size(), largest, most);
+  if (largest <= most) {
+    findings.right("agreement", text);
+  } else {
+    findings.wrong("agreement", text);
+  }
+}
+
 // Loads the model and asks it: files may be whole and of the right shape, and still say nonsense.
 void ask(const ServeOptions& options, const ModelFiles& files, Findings& findings) {
-  const auto executors = load_executors(options, files);
-  if (!executors) return findings.wrong("forward", executors.error().message);
-  const auto outcome = check_forward(*executors->front(), files);
+  StartState state;
+  const auto loaded = load_runtime(options, files, state);
+  if (!loaded) return findings.wrong("forward", loaded.error().message);
+  const auto outcome = check_forward(*loaded->executors.front(), files);
   if (!outcome) return findings.wrong("forward", outcome.error().message);
   for (const ForwardCheck::Answer& answer : outcome->answers) {
     if (answer.right) {
@@ -171,13 +232,14 @@ void ask(const ServeOptions& options, const ModelFiles& files, Findings& finding
                                             json::dump(answer.reply.substr(0, 200))));
     }
   }
-  const std::string text = fmt::format("perplexity {:.1f} of the questions, under {:.0f} wanted",
+  const std::string text = fmt::format("perplexity {:.3f} of the questions, under {:.0f} wanted",
                                        outcome->perplexity, outcome->bound);
   if (outcome->perplexity < outcome->bound) {
     findings.right("forward", text);
   } else {
     findings.wrong("forward", text + ": the output is garbled");
   }
+  check_agreement(options, files, loaded->backend, outcome->logprobs, findings);
 }
 
 }  // namespace
@@ -217,11 +279,13 @@ int run_check(Arguments arguments) {
   check_headers(*folder, *config, findings);
   if (!headers_alone) {
     check_hashes(*folder, findings);
+    check_block_scales(*folder, findings);
     check_published(*folder, "tokenizer.json", findings);
     check_published(*folder, "chat_template.jinja", findings);
     options.model = *folder;
     options.hf_overrides = overrides;
     options.max_sequences = 1;
+    options.max_model_tokens = std::min(kCheckedTokens, config->max_position_embeddings);
     const auto files = check_text(options, findings);
     // Weights that are known to be wrong are not asked.
     if (files && forward && findings.faults() == 0) ask(options, *files, findings);

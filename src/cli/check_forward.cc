@@ -65,8 +65,7 @@ class Sequence {
 };
 
 struct PromptRun {
-  double log_sum = 0;  // of the prompt's tokens after the first
-  int64_t tokens = 0;
+  std::vector<float> logprobs;  // of the prompt's tokens after the first
   TokenId next = 0;
 };
 
@@ -98,8 +97,7 @@ Result<PromptRun> run_prompt(Sequence& sequence, const Capacity& capacity,
       if (rows[i].draw) {
         out.next = result.tokens[static_cast<size_t>(result.rows[i].tokens.begin)];
       } else {
-        out.log_sum += result.rows[i].logprob;
-        ++out.tokens;
+        out.logprobs.push_back(result.rows[i].logprob);
       }
     }
   }
@@ -147,21 +145,30 @@ Result<ForwardCheck> check_forward(Executor& executor, const ModelFiles& files) 
     return fail(ErrorKind::kNotFound, "model", "without a chat template nothing can be asked");
   }
   ForwardCheck out;
-  double log_sum = 0;
-  int64_t tokens = 0;
   for (const auto& [question, expected] : kQuestions) {
     M2_ASSIGN(const std::vector<TokenId> prompt, render(files, question));
     Sequence sequence(executor);
     M2_ASSIGN(const PromptRun ran, run_prompt(sequence, executor.capacity(), prompt));
-    log_sum += ran.log_sum;
-    tokens += ran.tokens;
+    out.logprobs.insert(out.logprobs.end(), ran.logprobs.begin(), ran.logprobs.end());
     M2_ASSIGN(std::string reply, reply_to(sequence, files, ran.next, expected));
     const bool right = reply.find(expected) != std::string::npos;
     out.answers.push_back({question, expected, std::move(reply), right});
   }
-  out.perplexity = std::exp(-log_sum / static_cast<double>(std::max<int64_t>(1, tokens)));
+  const double sum = std::accumulate(out.logprobs.begin(), out.logprobs.end(), 0.0);
+  out.perplexity = std::exp(-sum / std::max(1.0, static_cast<double>(out.logprobs.size())));
   out.bound = files.tokenizer->vocab_size() * kGuessingShare;
   return out;
+}
+
+Result<std::vector<float>> question_logprobs(Executor& executor, const ModelFiles& files) {
+  std::vector<float> all;
+  for (const auto& [question, expected] : kQuestions) {
+    M2_ASSIGN(const std::vector<TokenId> prompt, render(files, question));
+    Sequence sequence(executor);
+    M2_ASSIGN(const PromptRun ran, run_prompt(sequence, executor.capacity(), prompt));
+    all.insert(all.end(), ran.logprobs.begin(), ran.logprobs.end());
+  }
+  return all;
 }
 
 }  // namespace m2::cli

@@ -22,9 +22,13 @@ struct ForwardCheck {
   // whose numbers are wrong, guesses among its whole vocabulary.
   double perplexity = 0;
   double bound = 0;
+  std::vector<float> logprobs;  // of the questions' tokens, in order
 };
 
 // An error is a fault of the device or of the template, not a wrong answer.
 Result<ForwardCheck> check_forward(Executor& executor, const ModelFiles& files);
+
+// ForwardCheck::logprobs alone, by another executor: the same numbers, but for rounding.
+Result<std::vector<float>> question_logprobs(Executor& executor, const ModelFiles& files);
 
 }  // namespace m2::cli

@@ -30,7 +30,8 @@ void log_lines(const std::string& text) {
 
 }  // namespace
 
-Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files) {
+Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& files,
+                             StartState& state) {
   const auto start = std::chrono::steady_clock::now();
   set_cuda_environment();
   const int threads = options.threads > 0 ? options.threads : usable_cores();
@@ -54,6 +55,7 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
   RuntimeOptions wanted = runtime_options(options);
   wanted.max_model_tokens = files.max_model_tokens;
   wanted.real_vocab = files.tokenizer->vocab_size();
+  wanted.warming_up = [&state] { state.phase = StartPhase::kCapture; };
   auto made = make_runtime(files.config, wanted, load);
   if (!made) {
     // The model's own limit has been looked at: what is too small is the cache.
@@ -62,7 +64,7 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
     }
     return tl::unexpected(std::move(made.error()));
   }
-  Runtime& runtime = *made;
+  const Runtime& runtime = *made;
 
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   log_info("device: {}", runtime.device);
@@ -82,6 +84,12 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
       "KV cache: {} tokens ({} blocks of {}), shared by up to {} sequences of at most {} tokens",
       int64_t{capacity.num_blocks} * capacity.block_tokens, capacity.num_blocks,
       capacity.block_tokens, capacity.max_sequences, capacity.max_model_tokens);
+  return made;
+}
+
+Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files,
+                                 StartState& state) {
+  M2_ASSIGN(Runtime runtime, load_runtime(options, files, state));
   return std::move(runtime.executors);
 }
 

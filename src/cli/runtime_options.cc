@@ -7,6 +7,7 @@ namespace m2::cli {
 RuntimeOptions runtime_options(const ServeOptions& options) {
   RuntimeOptions out;
   out.device = options.device;
+  out.plain_kernels = options.plain_kernels;
   out.threads = options.threads;
   out.parallelism = {options.tensor_parallel, options.expert_parallel};
   out.replicas = options.data_parallel;

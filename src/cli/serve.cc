@@ -41,7 +41,7 @@ SamplingDefaults sampling_defaults(const GenerationConfig& generation) {
   return out;
 }
 
-ServerOptions server_options(const ServeOptions& options, const ModelFiles& files) {
+ServerOptions server_options(const ServeOptions& options, const StartState& state) {
   ServerOptions out;
   out.host = options.host;
   out.port = options.port;
@@ -61,8 +61,6 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.served_names = options.served_names;
   out.model_root = options.model;
   out.version = version_number();
-  out.eos_token_ids = files.eos_token_ids;
-  out.sampling = sampling_defaults(files.generation);
   out.priority_scheduling = options.priority_scheduling;
   out.reasoning = options.reasoning;
   out.stall_timeout = seconds(static_cast<int64_t>(options.step_timeout_s) + 5);
@@ -80,7 +78,13 @@ ServerOptions server_options(const ServeOptions& options, const ModelFiles& file
   out.log_requests = options.log_requests;
   // Sockets need few threads: one a four cores, as the design of the server says at most four.
   out.io_threads = std::clamp(usable_cores() / 4, 1, 4);
+  out.starting = [&state] { return state.text(); };
   return out;
+}
+
+ServerModel server_model(const ModelFiles& files) {
+  return {files.tokenizer.get(), files.chat_template.get(), files.eos_token_ids,
+          sampling_defaults(files.generation)};
 }
 
 EngineOptions engine_options(const ServeOptions& options) {
@@ -184,42 +188,42 @@ class Engines {
   std::vector<std::thread> threads_;
 };
 
-int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& make_executors,
-        Signals& signals) {
-  const auto report = [](const Error& error) {
-    log_error("{}", error.message);
-    return kExitFailure;
-  };
-  auto server = Server::create(server_options(options, files),
-                               {files.tokenizer.get(), files.chat_template.get()});
-  if (!server) return report(server.error());
-  // The port first: a busy one is known before minutes of loading, and /health tells of loading.
-  if (const Status started = (*server)->start(); !started) return report(started.error());
+int report(const Error& error) {
+  log_error("{}", error.message);
+  return kExitFailure;
+}
 
+// From the model's small files, which are read, to the end.
+int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& make_executors,
+        StartState& state, Server& server, Signals& signals) {
+  if (const Status opened = server.open(server_model(files)); !opened) {
+    return report(opened.error());
+  }
   Result<Executors> executors;
-  DownloadProgress progress;
   run_interruptible(signals, [&] {
-    const Status there = obtain_weights(files.obtained, progress);
-    executors = there ? make_executors(options, files) : tl::unexpected(there.error());
+    state.phase = StartPhase::kDownload;
+    const Status there = obtain_weights(files.obtained, state.download);
+    state.phase = StartPhase::kLoad;
+    executors = there ? make_executors(options, files, state) : tl::unexpected(there.error());
   });
   if (!executors) return report(executors.error());
 
-  Engines engines(engine_options(options), *executors, (*server)->sink(), signals);
-  (*server)->serve(engines.all());
+  Engines engines(engine_options(options), *executors, server.sink(), signals);
+  server.serve(engines.all());
   warn_if_open(options);
-  log_info("ready: {} as {}", (*server)->address(), fmt::join(options.served_names, ", "));
+  log_info("ready: {} as {}", server.address(), fmt::join(options.served_names, ", "));
 
   const bool asked = signals.wait() == Signals::Event::kStop;
   if (!asked) end_after_fault();
-  if (asked) drain(options, signals, **server);
+  if (asked) drain(options, signals, server);
   // A step under way may take long: whoever asks once more does not wait for it.
   signals.release();
   engines.stop();
   // Before the engines' plans go: a rank may still be reading them.
   executors->clear();
   // What the engines said last still has to reach the clients.
-  (*server)->wait_idle(seconds(1));
-  (*server)->stop();
+  server.wait_idle(seconds(1));
+  server.stop();
   if (const Status ended = engines.outcome(); !ended) {
     report(ended.error());
     std::_Exit(kExitFailure);  // a rank that hangs still reads the engine's plans: nothing is freed
@@ -248,18 +252,22 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   for (const std::string& warning : options->warnings) log_warning("{}", warning);
   for (const std::string& note : options->notes) log_info("{}", note);
 
+  // The port first: a busy one is known before minutes of downloading and loading, and /health
+  // tells of them.
+  StartState state;
+  auto server = Server::create(server_options(*options, state));
+  if (!server) return report(server.error());
+  if (const Status started = (*server)->start(); !started) return report(started.error());
+
   const auto start = Clock::now();
   Result<ModelFiles> files = tl::unexpected(Error{});
   run_interruptible(signals, [&] { files = open_model(*options); });
-  if (!files) {
-    log_error("{}", files.error().message);
-    return kExitFailure;
-  }
+  if (!files) return report(files.error());
   log_info("model {} from {}: {}", options->served_names[0], files->folder,
            describe(files->config));
   log_info("tokenizer and template read in {:.2f} s", seconds_since(start));
   log_info("{}", describe_sampling(*options, *files));
-  return run(*options, *files, make_executors, signals);
+  return run(*options, *files, make_executors, state, **server, signals);
 }
 
 }  // namespace m2::cli

@@ -9,21 +9,28 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/serve_options.h"
+#include "cli/start_state.h"
 #include "engine/executor.h"
+#include "runtime/runtime.h"
 
 namespace m2::cli {
 
 // One a replica of the model (--data-parallel-size), all with the same capacity.
 using Executors = std::vector<std::unique_ptr<Executor>>;
 
-// Makes what the engines run on. `m2` loads the model; m2-echo (tests/e2e) has none.
-using ExecutorFactory = std::function<Result<Executors>(const ServeOptions&, const ModelFiles&)>;
+// Makes what the engines run on, and tells how far it is. `m2` loads the model; m2-echo (tests/e2e)
+// has none.
+using ExecutorFactory =
+    std::function<Result<Executors>(const ServeOptions&, const ModelFiles&, StartState&)>;
 
-// On the real model (run_serve.cc).
-Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files);
+// The real model on a device, with its facts in the log (run_serve.cc).
+Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& files,
+                             StartState& state);
+Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& files,
+                                 StartState& state);
 
 // Serves until a signal or a fault; returns the exit status.
-// Weights that are not on disk are downloaded before it is called.
+// The port is open from the start; what is not on disk is downloaded then.
 int serve(Arguments arguments, const ExecutorFactory& make_executors);
 
 }  // namespace m2::cli

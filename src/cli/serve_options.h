@@ -35,7 +35,8 @@ struct ServeOptions {
 
   // Device and engine
   std::string device = "auto";
-  int32_t threads = 0;  // 0: one a core
+  bool plain_kernels = false;  // no flag: `m2 check` holds the others against them
+  int32_t threads = 0;         // 0: one a core
   int32_t tensor_parallel = 1, data_parallel = 1;
   bool expert_parallel = false;
   double gpu_memory_utilization = 0;  // not given

@@ -33,7 +33,8 @@ Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const
 
 Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
                                           const OpsLimits& limits, const LoadWeights& load,
-                                          Backend& backend) {
+                                          Backend& backend,
+                                          const std::function<void()>& warming_up) {
   const int32_t ranks = parallelism.tensor_parallel;
   auto communicators = make_communicators(ranks, backend.may_spin());
   std::vector<RankParts> all;
@@ -41,7 +42,10 @@ Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Paral
     M2_ASSIGN(const Shard shard, make_shard(config, parallelism, rank));
     M2_ASSIGN(RankParts parts, make_rank(config, shard, limits, load, backend));
     parts.communicator = std::move(communicators[rank]);
-    if (ranks == 1) M2_TRY(warm_up(parts, limits));  // several would have to step together
+    if (ranks == 1) {  // several would have to step together
+      if (warming_up && !parts.ops->sizes_to_warm().empty()) warming_up();
+      M2_TRY(warm_up(parts, limits));
+    }
     all.push_back(std::move(parts));
   }
   return all;

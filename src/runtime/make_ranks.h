@@ -4,6 +4,7 @@
 // Thread-safety: pure functions; the backend must allow it.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "backend/backend.h"
@@ -15,9 +16,11 @@
 
 namespace m2 {
 
+// `warming_up` is told when the weights are there and steps are run to record them.
 Result<std::vector<RankParts>> make_ranks(const ModelConfig& config, const Parallelism& parallelism,
                                           const OpsLimits& limits, const LoadWeights& load,
-                                          Backend& backend);
+                                          Backend& backend,
+                                          const std::function<void()>& warming_up = {});
 
 // One rank's memory, weights and ops. Its communicator is left to the caller.
 Result<RankParts> make_rank(const ModelConfig& config, const Shard& shard, const OpsLimits& limits,

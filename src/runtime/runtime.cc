@@ -23,7 +23,8 @@ Result<std::unique_ptr<Backend>> choose_backend(const ModelConfig& config, const
   BackendOptions wanted{.device = options.device,
                         .threads = options.threads,
                         .ranks = shard.size * options.replicas,
-                        .graphs = options.graphs};
+                        .graphs = options.graphs,
+                        .plain_kernels = options.plain_kernels};
   M2_ASSIGN(auto backend, open_backend(wanted));
   const Status served = backend->serves(config, shard);
   if (served) return backend;
@@ -42,10 +43,12 @@ Result<Runtime> make_runtime(const ModelConfig& config, const RuntimeOptions& op
   M2_ASSIGN(auto backend, choose_backend(config, shard, options));
   Runtime runtime;
   M2_ASSIGN(runtime.plan, plan_memory(config, shard, options, *backend));
+  runtime.backend = backend->name();
   runtime.device = backend->detail();
   const OpsLimits& limits = runtime.plan.limits;
   for (int32_t i = 0; i < options.replicas; ++i) {
-    M2_ASSIGN(auto ranks, make_ranks(config, options.parallelism, limits, load, *backend));
+    M2_ASSIGN(auto ranks,
+              make_ranks(config, options.parallelism, limits, load, *backend, options.warming_up));
     runtime.executors.push_back(
         std::make_unique<RankGroup>(std::move(ranks), capacity_of(config, limits)));
   }

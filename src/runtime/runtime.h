@@ -23,6 +23,7 @@ namespace m2 {
 struct RuntimeOptions {
   std::string device = "auto";  // "auto", "cpu" or "cuda"
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
+  bool plain_kernels = false;   // of the CPU: slow ones, to hold the others against
   Parallelism parallelism;
   int32_t replicas = 1;  // --data-parallel-size: whole models beside each other
 
@@ -37,6 +38,7 @@ struct RuntimeOptions {
   int32_t max_step_tokens = 2048;  // --max-num-batched-tokens
   GraphOptions graphs{};           // --compilation-config and its like; of a GPU
   std::optional<DType> kv_dtype;   // --kv-cache-dtype; none: as the backend computes
+  std::function<void()> warming_up{};  // told before steps are run once and recorded; may be empty
   int32_t real_vocab = 0;  // ids from here up belong to no token and are never drawn; 0: none
 };
 
@@ -46,8 +48,9 @@ using LoadWeights = std::function<Status(const ModelConfig&, const Shard&, Weigh
 
 struct Runtime {
   std::vector<std::unique_ptr<Executor>> executors;  // one a replica
-  MemoryPlan plan;     // runtime/memory_plan.h; describe(plan) prints it
-  std::string device;  // one line for the log: what was chosen and why
+  MemoryPlan plan;      // runtime/memory_plan.h; describe(plan) prints it
+  std::string backend;  // its name
+  std::string device;   // one line for the log: what was chosen and why
 };
 
 Result<Runtime> make_runtime(const ModelConfig& config, const RuntimeOptions& options,

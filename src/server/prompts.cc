@@ -29,17 +29,17 @@ size_t content_bytes(const json::Value& messages) {
 
 }  // namespace
 
-Prompts::Prompts(const ServerOptions& options, const ServerText& text)
+Prompts::Prompts(const ServerOptions& options, const ServerModel& model)
     : options_(options),
-      text_(text),
-      think_begin_(text.tokenizer->token_id("<think>").value_or(-1)),
-      think_end_(text.tokenizer->token_id("</think>").value_or(-1)),
-      role_begin_(text.tokenizer->token_id("]~b]").value_or(-1)) {}
+      model_(model),
+      think_begin_(model.tokenizer->token_id("<think>").value_or(-1)),
+      think_end_(model.tokenizer->token_id("</think>").value_or(-1)),
+      role_begin_(model.tokenizer->token_id("]~b]").value_or(-1)) {}
 
 Status Prompts::check_bytes(size_t bytes, const char* field) const {
   const int32_t context_tokens = context_tokens_;
   const size_t most = static_cast<size_t>(context_tokens) *
-                      static_cast<size_t>(std::max(1, text_.tokenizer->max_token_bytes()));
+                      static_cast<size_t>(std::max(1, model_.tokenizer->max_token_bytes()));
   if (bytes <= most) return {};
   return invalid(field,
                  "This model's maximum context length is {} tokens. However, {} is {} bytes long, "
@@ -48,7 +48,7 @@ Status Prompts::check_bytes(size_t bytes, const char* field) const {
 }
 
 Result<EncodedChat> Prompts::chat(ChatRequest& request) const {
-  if (!text_.chat_template) {
+  if (!model_.chat_template) {
     return fail(ErrorKind::kUnsupported, "messages",
                 "the model has no chat template; give one with --chat-template");
   }
@@ -62,7 +62,7 @@ Result<EncodedChat> Prompts::chat(ChatRequest& request) const {
   input.kwargs = options_.template_kwargs;
   for (const auto& [key, value] : request.template_kwargs) input.kwargs.set(key, value);
   input.parse_special_in_text = options_.parse_special_in_text;
-  M2_ASSIGN(RenderedChat rendered, text_.chat_template->render(input));
+  M2_ASSIGN(RenderedChat rendered, model_.chat_template->render(input));
 
   EncodedChat out{std::move(rendered.text), std::move(rendered.tokens), false};
   // Only the turn that the reply continues says where it starts: never the history.
@@ -75,7 +75,7 @@ Result<EncodedChat> Prompts::chat(ChatRequest& request) const {
 
 Result<std::vector<TokenId>> Prompts::text(const std::string& text) const {
   M2_TRY(check_bytes(text.size(), "prompt"));
-  return text_.tokenizer->encode(
+  return model_.tokenizer->encode(
       text, options_.parse_special_in_text ? AddedTokens::kParse : AddedTokens::kAsText);
 }
 
@@ -123,9 +123,9 @@ Result<std::vector<std::vector<TokenId>>> Prompts::bad_words(
   for (const std::string& word : words) {
     const size_t start = word.find_first_not_of(' ');
     const std::string bare = start == std::string::npos ? word : word.substr(start);
-    M2_ASSIGN(std::vector<TokenId> alone, text_.tokenizer->encode(bare, AddedTokens::kAsText));
+    M2_ASSIGN(std::vector<TokenId> alone, model_.tokenizer->encode(bare, AddedTokens::kAsText));
     M2_ASSIGN(std::vector<TokenId> spaced,
-              text_.tokenizer->encode(" " + bare, AddedTokens::kAsText));
+              model_.tokenizer->encode(" " + bare, AddedTokens::kAsText));
     if (!alone.empty()) sequences.push_back(alone);
     if (!spaced.empty() && spaced != alone) sequences.push_back(std::move(spaced));
   }

@@ -24,7 +24,7 @@ struct EncodedChat {
 class Prompts {
  public:
   // Both outlive this.
-  Prompts(const ServerOptions& options, const ServerText& text);
+  Prompts(const ServerOptions& options, const ServerModel& model);
   void set_context(int32_t context_tokens) { context_tokens_ = context_tokens; }
   int32_t context_tokens() const { return context_tokens_; }
 
@@ -44,7 +44,7 @@ class Prompts {
   Status check_bytes(size_t bytes, const char* field) const;
 
   const ServerOptions& options_;
-  const ServerText text_;
+  const ServerModel& model_;
   const TokenId think_begin_, think_end_, role_begin_;
   std::atomic<int32_t> context_tokens_{0};  // 0 while the model loads
 };

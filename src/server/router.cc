@@ -37,7 +37,7 @@ bool lists(std::string_view methods, std::string_view method) {
 struct Router::Route {
   std::string_view path;
   std::string_view methods;  // a comma between them
-  bool open;                 // no key is asked for
+  bool open;                 // no key is asked for, and no model is needed
   void (*serve)(Router& router, const std::string& path, HttpRequest request, Exchange exchange);
 };
 
@@ -64,42 +64,42 @@ const Router::Route Router::kRoutes[] = {
     {"/load", "GET", false,
      [](Router& router, const std::string&, HttpRequest, Exchange exchange) {
        exchange->reply(
-           json_reply(fmt::format("{{\"server_load\":{}}}", router.service_.open_requests())));
+           json_reply(fmt::format("{{\"server_load\":{}}}", router.service_->open_requests())));
      }},
     {"/v1/models", "GET", false,
      [](Router& router, const std::string&, HttpRequest, Exchange exchange) {
-       exchange->reply(router.openai_.models());
+       exchange->reply(router.openai_->models());
      }},
     {kModelPrefix, "GET", false,
      [](Router& router, const std::string& path, HttpRequest, Exchange exchange) {
-       exchange->reply(router.openai_.model(path.substr(kModelPrefix.size())));
+       exchange->reply(router.openai_->model(path.substr(kModelPrefix.size())));
      }},
     {"/v1/chat/completions", "POST", false,
      [](Router& router, const std::string&, HttpRequest request, Exchange exchange) {
-       router.openai_.chat(std::move(request), std::move(exchange));
+       router.openai_->chat(std::move(request), std::move(exchange));
      }},
     {"/v1/completions", "POST", false,
      [](Router& router, const std::string&, HttpRequest request, Exchange exchange) {
-       router.openai_.completions(std::move(request), std::move(exchange));
+       router.openai_->completions(std::move(request), std::move(exchange));
      }},
     {"/tokenize", "POST", false,
      [](Router& router, const std::string&, HttpRequest request, Exchange exchange) {
-       router.openai_.tokenize(std::move(request), std::move(exchange));
+       router.openai_->tokenize(std::move(request), std::move(exchange));
      }},
     {"/detokenize", "POST", false,
      [](Router& router, const std::string&, HttpRequest request, Exchange exchange) {
-       router.openai_.detokenize(std::move(request), std::move(exchange));
+       router.openai_->detokenize(std::move(request), std::move(exchange));
      }},
 };
 
-Router::Router(const ServerOptions& options, Service& service, OpenAiApi& openai,
-               ServerMetrics& metrics)
-    : options_(options),
-      service_(service),
-      openai_(openai),
-      metrics_(metrics),
-      auth_(options.api_keys),
-      cors_(options) {}
+Router::Router(const ServerOptions& options, ServerMetrics& metrics)
+    : options_(options), metrics_(metrics), auth_(options.api_keys), cors_(options) {}
+
+void Router::open(Service& service, OpenAiApi& openai) {
+  service_ = &service;
+  openai_ = &openai;
+  opened_ = true;  // releases both to io threads
+}
 
 // Decoded once, before anything is decided by it: what is guarded is what is served.
 std::string Router::clean_path(const HttpRequest& head) const {
@@ -147,6 +147,9 @@ std::optional<HttpReply> Router::check_head(const HttpRequest& head) {
     reply.fields.emplace_back("Allow", std::string(route->methods));
     return reply;
   }
+  if (!route->open && starting()) {
+    return openai_error(503, "the server is starting: " + options_.starting());
+  }
   return std::nullopt;
 }
 
@@ -162,7 +165,12 @@ void Router::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange)
 }
 
 HttpReply Router::health() const {
-  const Status ready = service_.ready();
+  Status ready;
+  if (starting()) {
+    ready = fail(ErrorKind::kUnavailable, "", "{}", options_.starting());
+  } else {
+    ready = service_->ready();
+  }
   if (ready) return {200, "", "", {}};
   std::string out = "{\"status\":";
   json::append_quoted(out, ready.error().message);

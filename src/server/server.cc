@@ -19,11 +19,10 @@ constexpr auto kFlushTime = std::chrono::seconds(1);  // for replies that are on
 constexpr auto kStopTime = std::chrono::minutes(1);  // far more than ending the open requests takes
 constexpr auto kIdlePoll = std::chrono::milliseconds(5);
 
-Status check_options(const ServerOptions& options, const ServerText& text) {
+Status check_options(const ServerOptions& options) {
   if (options.served_names.empty()) {
     return invalid("served-model-name", "a model must be served under a name");
   }
-  if (!text.tokenizer) return invalid("tokenizer", "the server needs a tokenizer");
   if (options.io_threads < 1 || options.io_threads > 4) {
     return invalid("io_threads", "io_threads must be in [1, 4], got {}", options.io_threads);
   }
@@ -57,12 +56,10 @@ HttpOptions http_options(const ServerOptions& options) {
 
 class Server::Impl {
  public:
-  Impl(ServerOptions options, ServerText text)
+  explicit Impl(ServerOptions options)
       : options_(std::move(options)),
         metrics_(options_.served_names[0]),
-        service_(std::make_unique<Service>(options_, text, metrics_)),
-        openai_(options_, text, *service_),
-        router_(options_, *service_, openai_, metrics_) {}
+        router_(options_, metrics_) {}
 
   ~Impl() {
     stop();
@@ -75,6 +72,7 @@ class Server::Impl {
     return {};
   }
   Status start() { return http_->start(); }
+  Status open(ServerModel model);
   void serve(std::vector<Engine*> engines);
   bool wait_idle(std::chrono::milliseconds timeout) const;
   void stop();
@@ -87,16 +85,26 @@ class Server::Impl {
 
   const ServerOptions options_;
   ServerMetrics metrics_;
-  std::unique_ptr<HttpServer> http_;  // outlives all that writes replies
-  std::unique_ptr<Service> service_;
-  OpenAiApi openai_;
   Router router_;
+  ServerModel model_;
+  std::unique_ptr<HttpServer> http_;  // outlives all that writes replies
+  std::unique_ptr<Service> service_;  // none before open(), nor the next
+  std::unique_ptr<OpenAiApi> openai_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
   std::thread stats_thread_;
 };
+
+Status Server::Impl::open(ServerModel model) {
+  if (!model.tokenizer) return invalid("tokenizer", "the server needs a tokenizer");
+  model_ = std::move(model);
+  service_ = std::make_unique<Service>(options_, model_, metrics_);
+  openai_ = std::make_unique<OpenAiApi>(options_, model_, *service_);
+  router_.open(*service_, *openai_);
+  return {};
+}
 
 void Server::Impl::serve(std::vector<Engine*> engines) {
   service_->serve(std::move(engines));
@@ -115,7 +123,7 @@ void Server::Impl::log_stats() {
 
 bool Server::Impl::wait_idle(std::chrono::milliseconds timeout) const {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!service_->idle()) {
+  while (service_ && !service_->idle()) {
     if (std::chrono::steady_clock::now() >= deadline) return false;
     std::this_thread::sleep_for(kIdlePoll);
   }
@@ -132,7 +140,7 @@ void Server::Impl::stop() {
   if (stats_thread_.joinable()) stats_thread_.join();
   // Open sessions end, and with them the last use of the engines; then the sockets; then what came
   // through them between the two.
-  service_->stop();
+  if (service_) service_->stop();
   wait_idle(kStopTime);
   if (http_) http_->stop(kFlushTime);
   wait_idle(kStopTime);
@@ -141,9 +149,9 @@ void Server::Impl::stop() {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(ServerOptions options, ServerText text) {
-  M2_TRY(check_options(options, text));
-  auto impl = std::make_unique<Impl>(std::move(options), text);
+Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
+  M2_TRY(check_options(options));
+  auto impl = std::make_unique<Impl>(std::move(options));
   M2_TRY(impl->make_http());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
@@ -151,6 +159,7 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options, ServerText
 Status Server::start() { return impl_->start(); }
 uint16_t Server::port() const { return impl_->http().port(); }
 std::string Server::address() const { return impl_->http().address(); }
+Status Server::open(ServerModel model) { return impl_->open(std::move(model)); }
 OutputSink& Server::sink() { return impl_->service(); }
 void Server::serve(std::vector<Engine*> engines) { impl_->serve(std::move(engines)); }
 void Server::drain() { impl_->service().drain(); }

@@ -1,20 +1,21 @@
 // The HTTP server: sockets, APIs, text in and out; the engine's other side. cli wires it so:
 //
-//   Server::create(options, {tokenizer, chat_template})   checks options, loads TLS files
-//   start()        listens; /health says 503 "loading", every generation request too
-//   Engine(…, executor, server.sink()), a thread in Engine::run()
-//   serve({&engine, …})   /health says 200, requests are taken
-//   drain()        nothing new is taken (503 + Retry-After), open requests go on
-//   wait_idle(…)   until the open requests have been answered, or the time is over
-//   stop()         cuts what is left with an error, closes the sockets, joins the threads
+//   Server::create(options)   checks options, loads TLS files
+//   start()        listens; /health says 503 and how far the start is, every request to the model
+//   too open(model)    the text side: what the model's small files say Engine(…, executor,
+//   server.sink()), a thread in Engine::run() serve({&engine, …})   /health says 200, requests are
+//   taken drain()        nothing new is taken (503 + Retry-After), open requests go on wait_idle(…)
+//   until the open requests have been answered, or the time is over stop()         cuts what is
+//   left with an error, closes the sockets, joins the threads
 //
 // Thread-safety: sink().publish() from any number of engine threads; healthy-state and drain() from
-// any thread; create, start, serve, wait_idle and stop from one thread, in that order. stop() comes
-// before the engines' destruction; it does not stop the engines themselves.
+// any thread; create, start, open, serve, wait_idle and stop from one thread, in that order. stop()
+// comes before the engines' destruction; it does not stop the engines themselves.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,9 +60,7 @@ struct ServerOptions {
   std::vector<std::string> served_names;  // the first is reported; not empty
   std::string model_root;                 // /v1/models' "root"
   std::string version = "0";              // /version
-  std::vector<TokenId> eos_token_ids;
-  SamplingDefaults sampling;
-  bool priority_scheduling = false;  // a request's "priority" counts
+  bool priority_scheduling = false;       // a request's "priority" counts
 
   // Replies
   ReasoningMode reasoning = ReasoningMode::kSplit;
@@ -86,23 +85,30 @@ struct ServerOptions {
   std::chrono::milliseconds stall_timeout{0};  // no engine turn for so long is a fault; 0: never
   bool log_stats = true;
   bool log_requests = false;  // one line a request, with sizes and parameters; never its text
+  // How far the start is ("downloading 41 %"), asked from io threads until serve(); must not block.
+  std::function<std::string()> starting = [] { return std::string("loading"); };
 };
 
-// Both outlive the server.
-struct ServerText {
+// What the model's files say. The tokenizer and the template outlive the server.
+struct ServerModel {
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;  // null: chat is refused with a reason
+  std::vector<TokenId> eos_token_ids;
+  SamplingDefaults sampling{};
 };
 
 class Server {
  public:
-  static Result<std::unique_ptr<Server>> create(ServerOptions options, ServerText text);
+  static Result<std::unique_ptr<Server>> create(ServerOptions options);
   ~Server();  // stop()
 
   // Binds and listens. A port in use is an error whose message says so.
   Status start();
   uint16_t port() const;        // once started; 0 on a Unix socket
   std::string address() const;  // "http://127.0.0.1:8000", for people
+
+  // Once, before sink().
+  Status open(ServerModel model);
 
   // Give it to every engine at its construction.
   OutputSink& sink();

@@ -16,10 +16,10 @@ constexpr const char* kShuttingDown = "the server is shutting down";
 
 }  // namespace
 
-Service::Service(const ServerOptions& options, const ServerText& text, ServerMetrics& metrics)
+Service::Service(const ServerOptions& options, const ServerModel& model, ServerMetrics& metrics)
     : options_(options),
       metrics_(metrics),
-      prompts_(options, text),
+      prompts_(options, model),
       text_out_("m2-text-out", options.text_out_threads, kTextOutQueue),
       text_in_("m2-text-in", options.text_in_threads,
                static_cast<size_t>(options.max_text_in_queue)) {}

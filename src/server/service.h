@@ -43,13 +43,14 @@ class OpenCount {
 class Service : public OutputSink, public SessionHost {
  public:
   // All outlive the service.
-  Service(const ServerOptions& options, const ServerText& text, ServerMetrics& metrics);
+  Service(const ServerOptions& options, const ServerModel& model, ServerMetrics& metrics);
   ~Service() override;
 
   void serve(std::vector<Engine*> engines);
   void drain() { draining_ = true; }
   // Ends every open session with an error; nothing is taken afterwards.
   void stop();
+  bool serving() const { return serving_; }
   bool idle() const { return open_requests_ == 0; }
   int64_t open_requests() const { return open_requests_; }
 

@@ -151,6 +151,32 @@ def test_the_pocket_is_right(need_pocket):
     assert done.returncode == 0, done.stdout
     assert "BAD" not in done.stdout and "is none of the published ones" in done.stdout
     assert '"Who won the world series in 2020?": Dodgers' in done.stdout
+    assert re.search(r"ok +scales +those of 1440 blocks of 140 matrices", done.stdout), done.stdout
+    assert re.search(r"ok +agreement +fast and plain kernels: 1\d\d logprobs", done.stdout)
+
+
+class Copy:
+    """The pocket in a folder of its own, without hashes, whose tensors can be changed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for path in POCKET.iterdir():
+            shutil.copy(path, folder / path.name)
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        self.index = index["weight_map"]
+        self.data = {name: bytearray((folder / name).read_bytes()) for name in SHARDS}
+
+    def place(self, tensor):
+        """Its file's bytes, its begin and end in them, and its shape."""
+        file = self.data[self.index[tensor]]
+        size = int.from_bytes(file[:8], "little")
+        entry = json.loads(file[8:8 + size])[tensor]
+        begin, end = entry["data_offsets"]
+        return file, 8 + size + begin, 8 + size + end, entry["shape"]
+
+    def write(self):
+        for name in SHARDS:
+            (self.folder / name).write_bytes(self.data[name])
 
 
 def test_a_garbled_model_is_told_from_a_right_one(need_pocket, tmp_path):
@@ -158,25 +184,36 @@ def test_a_garbled_model_is_told_from_a_right_one(need_pocket, tmp_path):
     done = m2("check", POCKET, "--hf-overrides", '{"rotary_dim": 128}')
     assert done.returncode == 1 and re.search("BAD +forward", done.stdout), done.stdout
     # Layers in each other's place: all names and shapes are right, in a folder without hashes.
-    for path in POCKET.iterdir():
-        shutil.copy(path, tmp_path / path.name)
-    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]
-    data = {name: bytearray((tmp_path / name).read_bytes()) for name in SHARDS}
-
-    def place(tensor):
-        file = data[index[tensor]]
-        size = int.from_bytes(file[:8], "little")
-        begin, end = json.loads(file[8:8 + size])[tensor]["data_offsets"]
-        return file, 8 + size + begin, 8 + size + end
-
+    copy = Copy(tmp_path)
     for kind in ("self_attn.o_proj.weight", "self_attn.q_proj.weight", "self_attn.v_proj.weight"):
-        first, begin, end = place(f"model.layers.0.{kind}")
-        second, at, stop = place(f"model.layers.4.{kind}")
+        first, begin, end, _ = copy.place(f"model.layers.0.{kind}")
+        second, at, stop, _ = copy.place(f"model.layers.4.{kind}")
         first[begin:end], second[at:stop] = second[at:stop], first[begin:end]
-    for name in SHARDS:
-        (tmp_path / name).write_bytes(data[name])
+    copy.write()
     done = m2("check", tmp_path)
     assert done.returncode == 1 and re.search("BAD +forward", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("tensor, row, factor", [
+    ("model.layers.0.self_attn.q_proj", 3, 8), ("model.layers.4.self_attn.o_proj", 1, 0.5),
+    ("model.layers.2.block_sparse_moe.experts.5.w2", 0, 2),
+    ("model.layers.3.block_sparse_moe.experts.1.w1", 2, 64)])
+def test_a_changed_row_of_scales_shows_without_hashes(need_pocket, tmp_path, tensor, row, factor):
+    copy = Copy(tmp_path)
+    name = tensor + ".weight_scale_inv"
+    file, begin, _, shape = copy.place(name)
+    at = begin + 4 * row * shape[1]
+    values = struct.unpack_from(f"<{shape[1]}f", file, at)
+    struct.pack_into(f"<{shape[1]}f", file, at, *(value * factor for value in values))
+    copy.write()
+    said = m2("check", tmp_path).stdout
+    assert re.search(rf"note scales +1 of 140 matrices .* {re.escape(name)}, row {row}", said), said
+    print(tensor, row, factor, re.search(r"perplexity [\d.]+", said).group())
+    # What is no number is no opinion.
+    struct.pack_into("<f", file, at, float("nan"))
+    copy.write()
+    done = m2("check", tmp_path)
+    assert done.returncode == 1 and f"{name} [{row}, 0] is nan" in done.stdout, done.stdout
 
 
 def test_wrong_bytes_are_found_by_their_hash(pocket_files, tmp_path):  # noqa: F811

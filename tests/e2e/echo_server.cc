@@ -2,8 +2,10 @@
 // and the flags of `m2 serve`, and replies with what the last user message says after "reply:".
 // M2_ECHO_STEP_US in the environment is the least time of a step, in microseconds.
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/log.h"
@@ -13,7 +15,18 @@
 namespace m2 {
 namespace {
 
-Result<cli::Executors> make_echo(const cli::ServeOptions& options, const cli::ModelFiles& files) {
+// M2_ECHO_START_MS is how long it seems to load, and then to capture.
+void pretend(cli::StartState& state) {
+  const char* text = std::getenv("M2_ECHO_START_MS");
+  const std::chrono::milliseconds time(text ? std::atoi(text) : 0);
+  std::this_thread::sleep_for(time);
+  state.phase = cli::StartPhase::kCapture;
+  std::this_thread::sleep_for(time);
+}
+
+Result<cli::Executors> make_echo(const cli::ServeOptions& options, const cli::ModelFiles& files,
+                                 cli::StartState& state) {
+  pretend(state);
   if (files.eos_token_ids.empty()) {
     return invalid("eos_token_id", "m2-echo needs a model that names its end token");
   }

@@ -88,7 +88,7 @@ int main(int argc, char** argv) {
                         .rank = std::stoi(argv[2]),
                         .sum = std::stoi(argv[3])};
   const std::vector<std::string> arguments(argv + 5, argv + argc);
-  return m2::cli::serve(arguments, [&](const auto& options, const auto& files) {
+  return m2::cli::serve(arguments, [&](const auto& options, const auto& files, auto&) {
     return m2::make_faulty(fault, options, files);
   });
 }

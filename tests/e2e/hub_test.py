@@ -182,8 +182,9 @@ def test_an_unsupported_model_ends_at_once(pocket_files, tmp_path):
     config = json.loads(pocket_files["config.json"]) | {"model_type": "minimax_m3"}
     with Mirror(pocket_files | {"config.json": json.dumps(config).encode()}) as mirror:
         for command in ("download", "serve"):
-            done = subprocess.run([str(BIN / "m2"), command, NAME], capture_output=True, text=True,
-                                  timeout=60, env=environment(mirror, tmp_path))
+            port = ["--port", str(free_port())] if command == "serve" else []
+            done = subprocess.run([str(BIN / "m2"), command, NAME, *port], capture_output=True,
+                                  text=True, timeout=60, env=environment(mirror, tmp_path))
             assert done.returncode == 1
             assert "minimax_m3" in done.stderr and "MiniMax-M2.5" in done.stderr
         assert mirror.sent == 0

@@ -118,6 +118,7 @@ class Mirror:
             return self.answer_store(request, parts, with_body)
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return request.reply(401, b"", {"X-Error-Code": "RepoNotFound"}, with_body)
+        time.sleep(self.faults.get("hub_delay", 0))
         if self.first("busy"):
             return request.reply(429, b"", {"Retry-After": "1"}, with_body)
         if self.first("hub_down"):

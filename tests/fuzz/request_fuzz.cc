@@ -39,7 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     made.served_names = {"m"};
     return made;
   }();
-  const m2::RequestRules rules{options, 1000};
+  static const m2::SamplingDefaults sampling;
+  const m2::RequestRules rules{options, sampling, 1000};
   const std::string text(reinterpret_cast<const char*>(data), size);
   const auto body = m2::parse_body(text, options.limits);
   if (!body) {

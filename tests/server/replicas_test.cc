@@ -128,10 +128,10 @@ class TwoEngines : public ::testing::Test {
     options.host = "127.0.0.1";
     options.port = 0;
     options.served_names = {"m"};
-    options.eos_token_ids = {text->end_token};
-    server_ =
-        std::move(*Server::create(options, {text->tokenizer.get(), text->chat_template.get()}));
+    server_ = std::move(*Server::create(options));
     ASSERT_TRUE(server_->start());
+    ASSERT_TRUE(server_->open(
+        {text->tokenizer.get(), text->chat_template.get(), {text->end_token}, SamplingDefaults{}}));
     const Capacity capacity{.num_blocks = 1024,
                             .block_tokens = 16,
                             .max_step_tokens = 512,

@@ -178,14 +178,35 @@ TEST_F(ServerTest, ARequestMayBringItsId) {
   EXPECT_EQ(server.chat(ask_for("x", R"("request_id":5)")).status, 400);
 }
 
-TEST_F(ServerTest, ANewServerLoads) {
-  TestServer server({}, {}, 16, false);
-  EXPECT_EQ(ask(server.port(), get("/health")).status, 503);
-  EXPECT_EQ(ask(server.port(), get("/metrics")).status, 200);
-  const RawReply reply = server.chat(ask_for("x"));
-  EXPECT_EQ(reply.status, 503);
-  EXPECT_NE(reply.field("retry-after"), "");
-  EXPECT_NE(reply.body.find("loading"), std::string::npos);
+TEST_F(ServerTest, ANewServerTellsHowFarItIs) {
+  std::atomic<int> percent{41};
+  ServerOptions options;
+  options.starting = [&] { return fmt::format("downloading {} %", percent.load()); };
+  TestServer server(std::move(options), {}, 16, false);
+  EXPECT_EQ(ask(server.port(), get("/health")).body, R"({"status":"downloading 41 %"})");
+  percent = 42;
+  const RawReply health = ask(server.port(), get("/ping"));
+  EXPECT_EQ(health.status, 503);
+  EXPECT_EQ(health.body, R"({"status":"downloading 42 %"})");
+  for (const char* open : {"/metrics", "/version"}) {
+    EXPECT_EQ(ask(server.port(), get(open)).status, 200) << open;
+  }
+  const std::string requests[] = {post("/v1/chat/completions", ask_for("x")),
+                                  post("/v1/completions", R"({"prompt":"x"})"),
+                                  post("/tokenize", R"({"prompt":"x"})"),
+                                  post("/detokenize", R"({"tokens":[1]})"),
+                                  get("/v1/models"),
+                                  get("/v1/models/short"),
+                                  get("/load")};
+  for (const std::string& request : requests) {
+    const RawReply reply = ask(server.port(), request);
+    EXPECT_EQ(reply.status, 503) << request;
+    EXPECT_EQ(reply.field("retry-after"), "1") << request;
+    EXPECT_EQ(text_at(parsed(reply.body), "error.type"), "ServiceUnavailableError");
+    EXPECT_NE(reply.body.find("the server is starting: downloading 42 %"), std::string::npos)
+        << reply.body;
+  }
+  EXPECT_EQ(ask(server.port(), get("/nowhere")).status, 404);
   server.server->serve({server.engine.get()});
   EXPECT_EQ(ask(server.port(), get("/health")).status, 200);
   EXPECT_EQ(server.chat(ask_for("x")).status, 200);

@@ -32,11 +32,11 @@ TestServer::TestServer(ServerOptions options, EngineOptions engine_options, int3
   options.host = "127.0.0.1";
   options.port = 0;
   if (options.served_names.empty()) options.served_names = {"Org/Model", "short"};
-  options.eos_token_ids = {text.end_token};
   options.version = "1.2.3";
-  server = std::move(
-      *Server::create(std::move(options), {text.tokenizer.get(), text.chat_template.get()}));
+  server = std::move(*Server::create(std::move(options)));
   EXPECT_TRUE(server->start());
+  EXPECT_TRUE(server->open(
+      {text.tokenizer.get(), text.chat_template.get(), {text.end_token}, SamplingDefaults{}}));
   Capacity capacity{.num_blocks = 1024,
                     .block_tokens = 16,
                     .max_step_tokens = 512,

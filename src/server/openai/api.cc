@@ -16,8 +16,11 @@ constexpr int32_t kDefaultCompletionTokens = 16;  // OpenAI's
 
 }  // namespace
 
-OpenAiApi::OpenAiApi(const ServerOptions& options, const ServerText& text, Service& service)
-    : options_(options), text_(text), service_(service), control_(reply_tokens(*text.tokenizer)) {}
+OpenAiApi::OpenAiApi(const ServerOptions& options, const ServerModel& model, Service& service)
+    : options_(options),
+      model_(model),
+      service_(service),
+      control_(reply_tokens(*model.tokenizer)) {}
 
 void OpenAiApi::chat(HttpRequest request, std::shared_ptr<HttpExchange> exchange) {
   queue(std::move(request), std::move(exchange), &OpenAiApi::run_chat);
@@ -61,7 +64,7 @@ OpenAiReply OpenAiApi::make_reply(Job& job, ReplySettings settings, const char* 
   const std::string_view header = job.request.field("x-request-id");
   std::string id = reply_id(id_prefix, header.empty() ? settings.request_id : header);
   return {std::move(settings),
-          *text_.tokenizer,
+          *model_.tokenizer,
           job.exchange,
           std::move(job.open),
           std::move(id),
@@ -71,7 +74,7 @@ OpenAiReply OpenAiApi::make_reply(Job& job, ReplySettings settings, const char* 
 
 SessionPlan OpenAiApi::make_plan(const Job& job, GenerationOptions options,
                                  const ReplySettings& settings) const {
-  SessionPlan plan(*text_.tokenizer);
+  SessionPlan plan(*model_.tokenizer);
   plan.arrival = job.arrival;
   plan.client = job.request.client;
   plan.text.skip_special_tokens = options.skip_special_tokens;
@@ -79,7 +82,7 @@ SessionPlan OpenAiApi::make_plan(const Job& job, GenerationOptions options,
   plan.text.include_stop_string = options.include_stop_string;
   plan.text.min_tokens = options.stop.min_tokens;
   plan.text.control = control_;
-  plan.eos_token_ids = options_.eos_token_ids;
+  plan.eos_token_ids = model_.eos_token_ids;
   plan.stream_interval = settings.stream_interval;
   plan.options = std::move(options);
   return plan;
@@ -151,7 +154,7 @@ Status OpenAiApi::run_chat(Job& job) {
   M2_ASSIGN(EncodedChat encoded, prompts.chat(request));
   M2_ASSIGN(request.options.sampling.bad_words, prompts.bad_words(request.options.bad_words));
   M2_ASSIGN(const int32_t max_tokens,
-            prompts.fit(encoded.tokens, request.options, options_.sampling.max_tokens));
+            prompts.fit(encoded.tokens, request.options, model_.sampling.max_tokens));
 
   SessionPlan plan = make_plan(job, std::move(request.options), chat.reply);
   plan.max_tokens.push_back(max_tokens);
@@ -187,7 +190,7 @@ Status OpenAiApi::run_completions(Job& job) {
   const Prompts& prompts = service_.prompts();
   M2_ASSIGN(options.sampling.bad_words, prompts.bad_words(options.bad_words));
   const int32_t fallback =
-      options_.sampling.max_tokens > 0 ? options_.sampling.max_tokens : kDefaultCompletionTokens;
+      model_.sampling.max_tokens > 0 ? model_.sampling.max_tokens : kDefaultCompletionTokens;
 
   SessionPlan plan = make_plan(job, options, completion.reply);
   CompletionReplyOptions how{.n = options.n,
@@ -203,7 +206,7 @@ Status OpenAiApi::run_completions(Job& job) {
       tokens = std::move(std::get<std::vector<TokenId>>(prompt));
     }
     M2_ASSIGN(const int32_t max_tokens, prompts.fit(tokens, options, fallback));
-    if (completion.echo) how.prompt_texts.push_back(text_.tokenizer->decode(tokens, false));
+    if (completion.echo) how.prompt_texts.push_back(model_.tokenizer->decode(tokens, false));
     plan.max_tokens.push_back(max_tokens);
     plan.prompts.push_back(std::move(tokens));
   }
@@ -249,7 +252,7 @@ Status OpenAiApi::run_tokenize(Job& job) {
     out += '[';
     for (const TokenId token : tokens) {
       if (out.back() != '[') out += ',';
-      json::append_quoted(out, text_.tokenizer->token_string(token));
+      json::append_quoted(out, model_.tokenizer->token_string(token));
     }
     out += ']';
   } else {
@@ -276,7 +279,7 @@ Status OpenAiApi::run_detokenize(Job& job) {
     tokens.push_back(static_cast<TokenId>(*id));
   }
   std::string out = "{\"prompt\":";
-  json::append_quoted(out, text_.tokenizer->decode(tokens, false));
+  json::append_quoted(out, model_.tokenizer->decode(tokens, false));
   job.exchange->reply({200, "application/json", out + "}", {}});
   return {};
 }

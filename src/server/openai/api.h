@@ -20,7 +20,7 @@ namespace m2 {
 class OpenAiApi {
  public:
   // All outlive this.
-  OpenAiApi(const ServerOptions& options, const ServerText& text, Service& service);
+  OpenAiApi(const ServerOptions& options, const ServerModel& model, Service& service);
 
   void chat(HttpRequest request, std::shared_ptr<HttpExchange> exchange);
   void completions(HttpRequest request, std::shared_ptr<HttpExchange> exchange);
@@ -46,7 +46,7 @@ class OpenAiApi {
   Status run_tokenize(Job& job);
   Status run_detokenize(Job& job);
 
-  RequestRules rules() const { return {options_, service_.vocab_size()}; }
+  RequestRules rules() const { return {options_, model_.sampling, service_.vocab_size()}; }
   OpenAiReply make_reply(Job& job, ReplySettings settings, const char* id_prefix) const;
   SessionPlan make_plan(const Job& job, GenerationOptions options,
                         const ReplySettings& settings) const;
@@ -56,7 +56,7 @@ class OpenAiApi {
   std::string model_card(const std::string& name) const;
 
   const ServerOptions& options_;
-  const ServerText text_;
+  const ServerModel& model_;
   Service& service_;
   const ReplyTokens control_;
   const int64_t started_ = now_seconds();

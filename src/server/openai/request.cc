@@ -11,8 +11,7 @@ constexpr float kGreedyBelow = 1e-5f, kLeastTemperature = 0.01f;
 constexpr double kMostPenalty = 100, kMostTemperature = 2;
 constexpr float kMostBias = 100;
 
-void read_sampling(JsonFields& fields, const ServerOptions& options, SamplingParams& out) {
-  const SamplingDefaults& defaults = options.sampling;
+void read_sampling(JsonFields& fields, const SamplingDefaults& defaults, SamplingParams& out) {
   out.temperature = defaults.temperature;
   out.top_p = defaults.top_p;
   out.min_p = defaults.min_p;
@@ -148,7 +147,7 @@ Result<std::string> read_model(JsonFields& fields, const ServerOptions& options)
 
 void read_generation(JsonFields& fields, const RequestRules& rules, GenerationOptions& out) {
   const ServerLimits& limits = rules.options.limits;
-  read_sampling(fields, rules.options, out.sampling);
+  read_sampling(fields, rules.sampling, out.sampling);
   read_bias(fields, rules, out.sampling);
   read_ids(fields, "allowed_token_ids", static_cast<size_t>(limits.max_allowed_token_ids),
            rules.vocab_size, out.sampling.allowed_token_ids);

@@ -18,6 +18,7 @@ namespace m2 {
 // What values are checked against.
 struct RequestRules {
   const ServerOptions& options;
+  const SamplingDefaults& sampling;  // where a request says nothing
   int32_t vocab_size;
 };
 

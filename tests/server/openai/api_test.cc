@@ -26,12 +26,12 @@ TEST(OpenAiApi, DrainingKeepsWhatWaitsForATextThread) {
   const TestText& pocket = *pocket_text();
   ServerOptions options;
   options.served_names = {"m"};
-  options.eos_token_ids = {pocket.end_token};
   options.text_in_threads = 1;
-  const ServerText text{pocket.tokenizer.get(), pocket.chat_template.get()};
+  const ServerModel model{
+      pocket.tokenizer.get(), pocket.chat_template.get(), {pocket.end_token}, SamplingDefaults{}};
   ServerMetrics metrics("m");
-  Service service(options, text, metrics);
-  OpenAiApi api(options, text, service);
+  Service service(options, model, metrics);
+  OpenAiApi api(options, model, service);
   const Capacity capacity{.num_blocks = 256,
                           .block_tokens = 16,
                           .max_step_tokens = 512,
