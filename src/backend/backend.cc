@@ -5,6 +5,7 @@
 #include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/host.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/machine_probe.h"
 #include "backend/plugin.h"
 
 namespace m2 {
@@ -21,8 +22,13 @@ class OwnBlock final : public HostBlock {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int32_t threads, bool may_spin, std::string reason, const Kernels& kernels)
-      : threads_(threads), may_spin_(may_spin), reason_(std::move(reason)), kernels_(kernels) {}
+  CpuBackend(int32_t threads, int32_t ranks, bool may_spin, std::string reason,
+             const Kernels& kernels)
+      : threads_(threads),
+        ranks_(ranks),
+        may_spin_(may_spin),
+        reason_(std::move(reason)),
+        kernels_(kernels) {}
 
   std::string name() const override { return "cpu"; }
   std::string detail() const override {
@@ -36,6 +42,10 @@ class CpuBackend final : public Backend {
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
     return CpuOps::memory_for(config, shard, limits, threads_);
+  }
+  Result<DeviceRates> measure_rates() const override {
+    const int32_t threads = threads_ * ranks_;
+    return DeviceRates{measure_read_rate(threads), measure_fma_rate(threads), "fp32 multiply-adds"};
   }
   Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard&) override {
     HostMemory memory(bytes);
@@ -52,7 +62,7 @@ class CpuBackend final : public Backend {
   }
 
  private:
-  const int32_t threads_;
+  const int32_t threads_, ranks_;
   const bool may_spin_;
   const std::string reason_;
   const Kernels& kernels_;
@@ -79,7 +89,8 @@ Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {
   const int32_t cores = options.threads > 0 ? options.threads : usable_cores();
   const int32_t threads = std::max(1, cores / std::max(1, options.ranks));
   const bool may_spin = int64_t{threads} * std::max(1, options.ranks) <= usable_cores();
-  return std::make_unique<CpuBackend>(threads, may_spin, std::move(reason),
+  return std::make_unique<CpuBackend>(threads, std::max(1, options.ranks), may_spin,
+                                      std::move(reason),
                                       options.plain_kernels ? plain_kernels() : fast_kernels());
 }
 

@@ -36,6 +36,13 @@ struct BackendOptions {
   bool plain_kernels = false;  // of the CPU: slow ones, to hold the others against
 };
 
+// What a device can do at best, measured.
+struct DeviceRates {
+  double read_bytes = 0;     // a second
+  double flops = 0;          // a second, of the kind that products use
+  std::string flops_name{};  // which that is
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -55,6 +62,8 @@ class Backend {
   virtual size_t total_bytes() const { return 0; }
   virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                                const OpsLimits& limits) const = 0;
+  // Takes about a second and up to 2 GiB; nothing else may run.
+  virtual Result<DeviceRates> measure_rates() const = 0;
   // Zeroed memory for a rank's weights, where its ops read them.
   virtual Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard& shard) = 0;
   // Allocates everything that the ops will ever use; an error says what did not fit.

@@ -1,9 +1,11 @@
 #include "cli/bench_options.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "cli/flag_reader.h"
 #include "cli/parse_flags.h"
+#include "runtime/step_cost.h"
 
 namespace m2::cli {
 namespace {
@@ -13,7 +15,8 @@ constexpr std::string_view kShapes[] = {"pocket", "wide", "m2"};
 constexpr int32_t kMostRows = 4096, kLongest = 1 << 20;
 
 // Lists of sizes: --decode 1 8 64.
-void sizes(FlagReader& reader, std::string_view name, int32_t most, std::vector<int32_t>& out) {
+void sizes(FlagReader& reader, std::string_view name, int32_t most, std::vector<int32_t>& out,
+           bool zero_counts = false) {
   std::vector<std::string> words;
   reader.texts(name, words);
   if (words.empty()) return;
@@ -22,31 +25,70 @@ void sizes(FlagReader& reader, std::string_view name, int32_t most, std::vector<
     int32_t value = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
     if (error != std::errc() || end != word.data() + word.size() || value < 0 || value > most) {
-      return reader.refuse(
-          name, fmt::format("--{} takes numbers of 0 (none) to {}, got '{}'", name, most, word));
+      return reader.refuse(name, fmt::format("--{} takes numbers of 0{} to {}, got '{}'", name,
+                                             zero_counts ? "" : " (none)", most, word));
     }
-    if (value > 0) out.push_back(value);
+    if (value > 0 || zero_counts) out.push_back(value);
   }
+}
+
+std::string op_names() {
+  std::string names;
+  for (const OpKind op : kOpKinds) {
+    if (!names.empty()) names += ", ";
+    names += op_name(op);
+  }
+  return names;
+}
+
+void read_ops(FlagReader& reader, BenchOptions& out) {
+  reader.texts("op", out.ops);
+  for (const std::string& name : out.ops) {
+    const bool known = std::any_of(kOpKinds.begin(), kOpKinds.end(),
+                                   [&](OpKind op) { return op_name(op) == name; });
+    if (!known) {
+      return reader.refuse("op", fmt::format("--op must be of {}, got '{}'", op_names(), name));
+    }
+  }
+  if (!out.ops.empty() && out.kind != BenchKind::kOps) {
+    reader.refuse("op", "--op is for m2 bench ops");
+  }
+}
+
+// [ops|frontier] [FOLDER]. A folder of such a name is ./ops.
+Status read_positionals(const std::vector<std::string>& words, BenchOptions& out) {
+  size_t next = 0;
+  if (!words.empty() && (words[0] == "ops" || words[0] == "frontier")) {
+    out.kind = words[next++] == "ops" ? BenchKind::kOps : BenchKind::kFrontier;
+  }
+  if (out.kind == BenchKind::kFrontier) out.contexts = {0, 1024, 4096, 16384};
+  if (next < words.size()) out.model = words[next++];
+  if (next == words.size()) return {};
+  return invalid("", "one folder is timed, got '{}' too", words[next]);
 }
 
 }  // namespace
 
 const Command& bench_command() {
+  static const std::string op_help = "of ops: only these, of " + op_names();
   static const Command command = [] {
     const auto used = [](std::string_view name, FlagKind kind, std::string_view help) {
       return Flag{name, kind, FlagEffect::kUsed, "Flags", help};
     };
     return Command{
         "bench",
-        "m2 bench [FOLDER] [flags]",
-        "time decode and prefill steps on this machine, against its own roof",
+        "m2 bench [ops|frontier] [FOLDER] [flags]",
+        "time decode and prefill steps, the ops of a step (ops), or steps against the context, as "
+        "CSV (frontier), on this machine, against its own roof",
         {used("shape", FlagKind::kText,
               "random weights of: pocket; wide (two layers of the real width and its output "
               "matrix); m2 (all layers; --num-layers makes it fit)"),
          used("num-layers", FlagKind::kInt, "so many layers of the shape"),
          used("decode", FlagKind::kList, "sequences that decode together (1 16; 0: none)"),
          used("prefill", FlagKind::kList, "prompt lengths (512; 0: none)"),
-         used("context", FlagKind::kInt, "tokens in the KV cache before (0)"),
+         used("context", FlagKind::kList,
+              "tokens in the KV cache before (0; frontier: 0 1024 4096 16384)"),
+         used("op", FlagKind::kList, op_help),
          used("steps", FlagKind::kInt, "timed steps of each, of which the median is told (20)"),
          used("device", FlagKind::kText, "auto, cpu or cuda"),
          used("threads", FlagKind::kInt, "CPU threads of all ranks together (the cores)"),
@@ -54,7 +96,7 @@ const Command& bench_command() {
          used("enable-expert-parallel", FlagKind::kSwitch, "whole experts a rank"),
          used("kv-cache-dtype", FlagKind::kText, "auto, bfloat16 or fp8_e4m3")},
         kAliases,
-        1};
+        2};
   }();
   return command;
 }
@@ -64,14 +106,15 @@ Result<BenchOptions> parse_bench_options(Arguments arguments) {
   BenchOptions out;
   out.help = flags.help;
   out.help_topic = flags.help_topic;
-  if (!flags.positionals.empty()) out.model = flags.positionals[0];
+  M2_TRY(read_positionals(flags.positionals, out));
   FlagReader reader(flags);
   const int shape = reader.choice("shape", {"pocket", "wide", "m2"});
   if (shape >= 0) out.shape = kShapes[shape];
   reader.integer("num-layers", out.num_layers, 1, 1024);
   sizes(reader, "decode", kMostRows, out.decode);
   sizes(reader, "prefill", kLongest, out.prefill);
-  reader.integer("context", out.context, 0, kLongest);
+  sizes(reader, "context", kLongest, out.contexts, true);
+  read_ops(reader, out);
   reader.integer("steps", out.steps, 1, 100000);
   const int device = reader.choice("device", {"auto", "cpu", "cuda"});
   if (device > 0) out.device = device == 1 ? "cpu" : "cuda";

@@ -14,13 +14,18 @@
 
 namespace m2::cli {
 
+// Whole steps; the ops of a step; steps against the context, as CSV.
+enum class BenchKind : uint8_t { kSteps, kOps, kFrontier };
+
 struct BenchOptions {
+  BenchKind kind = BenchKind::kSteps;
   std::string model;                      // a folder with weights; empty: random weights of `shape`
   std::string shape = "wide";             // "pocket", "wide" or "m2"
   int32_t num_layers = 0;                 // 0: the shape's
   std::vector<int32_t> decode = {1, 16};  // rows of decode steps to time, one after another
   std::vector<int32_t> prefill = {512};   // prompt lengths to time
-  int32_t context = 0;                    // tokens in the KV cache before
+  std::vector<int32_t> contexts = {0};    // tokens in the KV cache before, one after another
+  std::vector<std::string> ops;           // of kOps, by op_name(); empty: all
   int32_t steps = 20;                     // timed steps of each; the median is told
 
   std::string device = "auto";

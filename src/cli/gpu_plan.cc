@@ -39,6 +39,9 @@ class PlannedGpus final : public Backend {
     return {.kv_bytes = 2 * static_cast<size_t>(config.num_layers) * tokens * row,
             .scratch_bytes = kWorkingBytes};
   }
+  Result<DeviceRates> measure_rates() const override {
+    return fail(ErrorKind::kUnsupported, "device", "a planned device has no rates");
+  }
   Result<std::unique_ptr<WeightBlock>> make_weights(size_t, const Shard&) override {
     return fail(ErrorKind::kUnsupported, "device", "a planned device holds nothing");
   }

@@ -1,5 +1,6 @@
 #include "runtime/step_bench.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/divide_up.h"
@@ -33,6 +34,17 @@ class Steps {
       int32_t block = r * (capacity_.num_blocks / shape_.rows);
       for (int32_t& b : plan.add_blocks(blocks)) b = block++;
     }
+  }
+
+  // `count` tokens of one row's context, after `begin` of them.
+  void fill_chunk(StepPlan& plan, uint64_t number, int32_t row, int32_t begin, int32_t count) {
+    plan.clear();
+    plan.set_step(number);
+    const auto blocks = static_cast<int32_t>(divide_up(begin + count, capacity_.block_tokens));
+    plan.add_row() = {row, 0, count, begin, 0, blocks};
+    for (TokenId& id : plan.add_tokens(count)) id = random_token();
+    int32_t block = row * (capacity_.num_blocks / shape_.rows);
+    for (int32_t& b : plan.add_blocks(blocks)) b = block++;
   }
 
   void fill(SamplePlan& plan, int32_t step) const {
@@ -84,28 +96,6 @@ Status fits(const Capacity& capacity, const StepShape& shape, int32_t steps) {
 
 }  // namespace
 
-StepCost cost_of(const ModelConfig& config, const StepShape& shape, size_t kv_bytes_a_token) {
-  const double tokens = double(shape.rows) * shape.tokens;
-  const double linear_bytes = config.fp8() ? 1 : 2;
-  const double attention =
-      double(config.hidden_size) * (2 * config.q_width() + 2 * config.kv_width());
-  const double expert = 3.0 * config.hidden_size * config.expert_width;
-  const double head = double(config.vocab_size) * config.hidden_size;
-  double missed = 1;  // the share of the experts that no token chooses
-  for (double i = 0; i < tokens && missed > 1e-9; ++i) {
-    missed *= 1 - double(config.experts_per_token) / config.num_experts;
-  }
-  // A new token sees half of the new ones before it.
-  const double seen = tokens * (shape.context + 0.5 * (shape.tokens + 1));
-  return {
-      .bytes = config.num_layers *
-                   (linear_bytes * (attention + (1 - missed) * config.num_experts * expert) +
-                    4.0 * config.num_experts * config.hidden_size) +
-               2 * head + double(kv_bytes_a_token) * shape.rows * (shape.context + shape.tokens),
-      .flops = 2 * tokens * config.num_layers * (attention + config.experts_per_token * expert) +
-               2 * shape.rows * head + 4.0 * config.num_layers * config.q_width() * seen};
-}
-
 Result<std::vector<double>> time_steps(Executor& executor, const StepShape& shape, int32_t steps) {
   const Capacity capacity = executor.capacity();
   M2_TRY(fits(capacity, shape, steps + 1));
@@ -132,6 +122,28 @@ Result<std::vector<double>> time_steps(Executor& executor, const StepShape& shap
     }
   }
   return seconds;
+}
+
+Status fill_context(Executor& executor, const StepShape& shape) {
+  const Capacity capacity = executor.capacity();
+  M2_TRY(fits(capacity, shape, 1));
+  Steps source(capacity, shape);
+  StepPlan plan(capacity);
+  SamplePlan sample;
+  uint64_t number = 0;
+  for (int32_t row = 0; row < shape.rows; ++row) {
+    for (int32_t begin = 0; begin < shape.context; begin += capacity.max_step_tokens) {
+      const int32_t count = std::min(capacity.max_step_tokens, shape.context - begin);
+      source.fill_chunk(plan, number, row, begin, count);
+      sample.clear();
+      sample.step = number++;
+      executor.forward(plan);
+      executor.sample(sample);
+      StepResult result;
+      M2_TRY(executor.wait(Clock::now() + kLongestStep, result));
+    }
+  }
+  return {};
 }
 
 }  // namespace m2

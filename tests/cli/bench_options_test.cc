@@ -28,6 +28,20 @@ TEST(BenchOptions, ShortNamesAndChoices) {
   EXPECT_EQ(options->kv_dtype, DType::kF8E4M3);
 }
 
+TEST(BenchOptions, WhatIsTimed) {
+  EXPECT_EQ(parse({})->kind, BenchKind::kSteps);
+  const auto ops = parse({"ops", "folder", "--op", "experts_add", "head", "--context", "0", "64"});
+  ASSERT_TRUE(ops) << ops.error().message;
+  EXPECT_EQ(ops->kind, BenchKind::kOps);
+  EXPECT_EQ(ops->model, "folder");
+  EXPECT_EQ(ops->ops, (std::vector<std::string>{"experts_add", "head"}));
+  EXPECT_EQ(ops->contexts, (std::vector<int32_t>{0, 64}));
+  const auto frontier = parse({"frontier"});
+  EXPECT_EQ(frontier->kind, BenchKind::kFrontier);
+  EXPECT_EQ(frontier->contexts.size(), 4u);
+  EXPECT_EQ(parse({"./ops"})->model, "./ops");
+}
+
 TEST(BenchOptions, RefusalsNameTheFlag) {
   for (const auto& [arguments, field] :
        std::vector<std::pair<std::vector<std::string>, std::string>>{
@@ -37,7 +51,10 @@ TEST(BenchOptions, RefusalsNameTheFlag) {
            {{"--shape", "big"}, "shape"},
            {{"folder", "--shape", "wide"}, "shape"},
            {{"folder", "--num-layers", "3"}, "shape"},
-           {{"--steps", "0"}, "steps"}}) {
+           {{"--steps", "0"}, "steps"},
+           {{"ops", "--op", "nothing"}, "op"},
+           {{"--op", "head"}, "op"},
+           {{"ops", "one", "two"}, ""}}) {
     const auto options = parse(arguments);
     ASSERT_FALSE(options) << arguments[0];
     EXPECT_EQ(options.error().field, field) << options.error().message;

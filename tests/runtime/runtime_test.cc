@@ -277,6 +277,7 @@ class FakeGpu final : public Backend {
     const size_t block = limits.block_tokens * kTokenBytes;
     return {.kv_bytes = (limits.num_blocks + 1) * block, .scratch_bytes = size_t{1} << 30};
   }
+  Result<DeviceRates> measure_rates() const override { return DeviceRates{}; }
   Result<std::unique_ptr<WeightBlock>> make_weights(size_t, const Shard&) override {
     return fail(ErrorKind::kUnsupported, "", "only planned for");
   }

@@ -31,7 +31,9 @@ TEST(StepBench, CostOfOneToken) {
   const double attention = 2 * 128 * 256 + 2 * 128 * 128, expert = 3 * 128 * 128, head = 100 * 128;
   const StepCost cost = cost_of(small_shape(), {.rows = 1, .tokens = 1, .context = 9}, 50);
   EXPECT_DOUBLE_EQ(cost.bytes, 3 * (attention + 2 * expert + 4 * 4 * 128) + 2 * head + 50 * 10);
-  EXPECT_DOUBLE_EQ(cost.flops, 2 * 3 * (attention + 2 * expert) + 2 * head + 4 * 3 * 256 * 10);
+  const double router = 4 * 128;
+  EXPECT_DOUBLE_EQ(cost.flops,
+                   2 * 3 * (attention + 2 * expert + router) + 2 * head + 4 * 3 * 256 * 10);
 }
 
 TEST(StepBench, ManyTokensReadEveryExpertOnce) {
@@ -68,6 +70,12 @@ TEST_F(StepBenchRuns, TimesEachStep) {
     EXPECT_EQ(seconds->size(), 5u);
     for (const double s : *seconds) EXPECT_GT(s, 0);
   }
+}
+
+TEST_F(StepBenchRuns, FillsTheContextInSteps) {
+  EXPECT_TRUE(fill_context(executor(), {2, 1, 60}));  // 32 tokens a step
+  EXPECT_TRUE(time_steps(executor(), {2, 1, 60}, 2));
+  EXPECT_FALSE(fill_context(executor(), {2, 1, 64}));
 }
 
 TEST_F(StepBenchRuns, RefusesWhatHasNoRoom) {

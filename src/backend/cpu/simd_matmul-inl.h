@@ -100,8 +100,8 @@ struct F32Weights {
   }
 };
 
-// Where there are registers for it: compilers would rather load a shared operand again for each use,
-// and loads are what bounds the inner loop then.
+// Where there are registers for it: compilers would rather load a shared operand again for each
+// use, and loads are what bounds the inner loop then.
 HWY_INLINE void keep_in_register([[maybe_unused]] V& v) {
 #if HWY_TARGET <= HWY_AVX3
   asm("" : "+v"(v.raw));

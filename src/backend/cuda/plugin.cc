@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/device_rates.h"
 #include "backend/cuda/device_weights.h"
 
 namespace m2 {
@@ -53,6 +54,7 @@ class CudaBackend final : public Backend {
                        const OpsLimits& limits) const override {
     return CudaOps::memory_for(config, shard, limits, graphs_);
   }
+  Result<DeviceRates> measure_rates() const override { return measure_device_rates(0); }
   Result<std::unique_ptr<WeightBlock>> make_weights(size_t bytes, const Shard& shard) override {
     M2_TRY(has_device(shard));
     M2_ASSIGN(auto weights, DeviceWeights::make(bytes, shard.rank));
