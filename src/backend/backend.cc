@@ -68,8 +68,6 @@ class CpuBackend final : public Backend {
   const Kernels& kernels_;
 };
 
-constexpr const char* kCudaPlugin = "libm2_cuda.so";
-
 }  // namespace
 
 Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {

@@ -71,6 +71,8 @@ class Backend {
                                                 const OpsLimits& limits) = 0;
 };
 
+inline constexpr const char* kCudaPlugin = "libm2_cuda.so";
+
 Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options);
 
 }  // namespace m2

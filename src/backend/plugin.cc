@@ -23,4 +23,10 @@ Result<std::unique_ptr<Backend>> open_plugin(const std::string& file,
   return backend;
 }
 
+PluginMemory find_plugin_memory(const std::string& file) {
+  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return nullptr;
+  return reinterpret_cast<PluginMemory>(dlsym(library, kPluginMemoryFunction));
+}
+
 }  // namespace m2

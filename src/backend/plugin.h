@@ -22,6 +22,15 @@ inline constexpr const char* kPluginFunction = "m2_open_plugin";
 // A new Backend, or null and why not.
 using OpenPlugin = Backend* (*)(int32_t interface, const BackendOptions& options, Error* error);
 
+// What the ops of one rank would take, without a device; false where the interface is another.
+inline constexpr const char* kPluginMemoryFunction = "m2_plugin_memory";
+using PluginMemory = bool (*)(int32_t interface, const ModelConfig& config, const Shard& shard,
+                              const OpsLimits& limits, const GraphOptions& graphs,
+                              OpsMemory* memory);
+
+// That of `file`; null where it does not open, has none or is of another interface.
+PluginMemory find_plugin_memory(const std::string& file);
+
 // Opens `file`, looked for beside the program and in the system's library paths.
 Result<std::unique_ptr<Backend>> open_plugin(const std::string& file,
                                              const BackendOptions& options);

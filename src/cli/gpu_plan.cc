@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "backend/plugin.h"
+#include "base/divide_up.h"
 #include "model/weights.h"
 
 namespace m2::cli {
@@ -14,14 +16,18 @@ constexpr GpuKind kKinds[] = {{"h20-96", "H20 of 96 GB", 97'871},
                               {"h200", "H200 of 141 GB", 143'771},
                               {"a100-80", "A100 of 80 GB", 81'920}};
 
-// What a process takes of a GPU before it allocates anything, about; and the most that the ops of
-// one rank work in.
+// What a process takes of a GPU before it allocates anything, about.
 constexpr size_t kContextBytes = size_t{512} << 20;
-constexpr size_t kWorkingBytes = size_t{1} << 30;
+// Of the bound: recorded steps, uploads, and what rounding adds.
+constexpr size_t kFixedWorkingBytes = size_t{192} << 20;
 
 class PlannedGpus final : public Backend {
  public:
-  PlannedGpus(size_t bytes, int32_t ranks) : bytes_(bytes), ranks_(static_cast<size_t>(ranks)) {}
+  PlannedGpus(size_t bytes, int32_t ranks, const GraphOptions& graphs)
+      : bytes_(bytes),
+        ranks_(static_cast<size_t>(ranks)),
+        graphs_(graphs),
+        counted_(find_plugin_memory(kCudaPlugin)) {}
 
   std::string name() const override { return "cuda"; }
   std::string detail() const override { return "planned"; }
@@ -32,12 +38,16 @@ class PlannedGpus final : public Backend {
   size_t total_bytes() const override { return ranks_ * bytes_; }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
+    OpsMemory memory;
+    if (counted_ && counted_(kPluginInterface, config, shard, limits, graphs_, &memory)) {
+      return memory;
+    }
     const size_t tokens =
         static_cast<size_t>(limits.num_blocks) * static_cast<size_t>(limits.block_tokens);
     const size_t row = static_cast<size_t>(shard.num_kv_heads) *
                        static_cast<size_t>(config.head_dim) * dtype_bytes(limits.kv_dtype);
     return {.kv_bytes = 2 * static_cast<size_t>(config.num_layers) * tokens * row,
-            .scratch_bytes = kWorkingBytes};
+            .scratch_bytes = most_working_bytes(config, shard, limits)};
   }
   Result<DeviceRates> measure_rates() const override {
     return fail(ErrorKind::kUnsupported, "device", "a planned device has no rates");
@@ -52,6 +62,8 @@ class PlannedGpus final : public Backend {
 
  private:
   const size_t bytes_, ranks_;
+  const GraphOptions graphs_;
+  const PluginMemory counted_;  // null without the plug-in
 };
 
 }  // namespace
@@ -68,8 +80,29 @@ Result<GpuKind> find_gpu(std::string_view name) {
                  known, name);
 }
 
-std::unique_ptr<Backend> make_planned_gpus(size_t bytes, int32_t ranks) {
-  return std::make_unique<PlannedGpus>(bytes, ranks);
+std::unique_ptr<Backend> make_planned_gpus(size_t bytes, int32_t ranks,
+                                           const GraphOptions& graphs) {
+  return std::make_unique<PlannedGpus>(bytes, ranks, graphs);
 }
+
+// What every token of a step keeps between ops, every sequence, and every row that is sampled.
+size_t most_working_bytes(const ModelConfig& config, const Shard& shard, const OpsLimits& limits) {
+  const auto size = [](int64_t count) { return static_cast<size_t>(count); };
+  const int64_t heads = shard.num_heads, choices = config.experts_per_token;
+  const int64_t qkv = (heads + 2 * int64_t{shard.num_kv_heads}) * config.head_dim;
+  const size_t a_token = size(
+      config.hidden_size * int64_t{8} + qkv * 4 + heads * config.head_dim * 4 +
+      config.num_experts * int64_t{4} +
+      choices * (config.hidden_size * int64_t{4} + shard.expert_columns * int64_t{2} + 32) + 512);
+  const size_t a_sequence =
+      size(heads * (config.head_dim + 2) * 32 * 4 + config.vocab_size * int64_t{2} +
+           divide_up(limits.max_model_tokens, limits.block_tokens) * 4);
+  const size_t a_row = size(shard.vocab_count * int64_t{8} + config.vocab_size * int64_t{4} +
+                            config.hidden_size * int64_t{2});
+  return kFixedWorkingBytes + size(limits.max_step_tokens) * a_token +
+         size(limits.max_sequences + 1) * a_sequence + size(limits.max_sample_rows) * a_row;
+}
+
+bool counts_exactly() { return find_plugin_memory(kCudaPlugin) != nullptr; }
 
 }  // namespace m2::cli

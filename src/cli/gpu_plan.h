@@ -22,8 +22,15 @@ struct GpuKind {
 std::span<const GpuKind> gpu_kinds();
 Result<GpuKind> find_gpu(std::string_view name);
 
-// `ranks` GPUs of `bytes` each. Keys and values are counted exactly; the working memory is the
-// bound that the CUDA backend keeps to, not a measurement.
-std::unique_ptr<Backend> make_planned_gpus(size_t bytes, int32_t ranks);
+// `ranks` GPUs of `bytes` each, as the GPU plug-in counts them, by the function that it itself
+// allocates by. Without the plug-in, keys and values are counted exactly and the working memory is
+// a bound.
+std::unique_ptr<Backend> make_planned_gpus(size_t bytes, int32_t ranks, const GraphOptions& graphs);
+
+// That bound, of one rank: what the plug-in counts is never more (tests/cli/plan_test.cc).
+size_t most_working_bytes(const ModelConfig& config, const Shard& shard, const OpsLimits& limits);
+
+// Whether the plug-in is there to count.
+bool counts_exactly();
 
 }  // namespace m2::cli

@@ -27,7 +27,7 @@ struct ModelFiles {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;  // null: the folder has none
 
-  int32_t max_model_tokens = 0;  // --max-model-len; 0: as the model and memory allow
+  int32_t max_model_tokens = 0;  // --max-model-len; 0: the model's, or what fits
 };
 
 // A model that is not on disk is downloaded, but for its weights.

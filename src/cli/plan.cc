@@ -101,7 +101,58 @@ std::vector<int32_t> lengths_of(const MemoryPlan& plan) {
   return lengths;
 }
 
-std::string as_json(const PlanOptions& options, const MemoryPlan& plan) {
+// What one flag more, or another value of it, would make of the plan.
+struct Change {
+  std::string flag;
+  Result<MemoryPlan> plan;
+};
+
+Result<MemoryPlan> plan_for(const PlanOptions& options, const ModelConfig& config) {
+  RuntimeOptions runtime = runtime_options(options.serve);
+  runtime.replicas = 1;  // each has GPUs of its own
+  runtime.max_model_tokens = static_cast<int32_t>(options.serve.max_model_tokens.value_or(0));
+  if (runtime.max_model_tokens == 0) runtime.fit_length = true;  // told, where `m2 serve` refuses
+  M2_ASSIGN(const Shard shard, make_shard(config, runtime.parallelism, 0));
+  const auto backend = make_planned_gpus(options.gpu_bytes, shard.size, runtime.graphs);
+  return plan_memory(config, shard, runtime, *backend);
+}
+
+std::vector<Change> changes_of(const PlanOptions& options, const ModelConfig& config) {
+  std::vector<Change> changes;
+  const auto add = [&](std::string flag, auto change) {
+    PlanOptions changed = options;
+    change(changed.serve);
+    changes.push_back({std::move(flag), plan_for(changed, config)});
+  };
+  const ServeOptions& now = options.serve;
+  const bool fp8 = now.kv_dtype == DType::kF8E4M3;
+  add(fp8 ? "--kv-cache-dtype auto" : "--kv-cache-dtype fp8",
+      [&](auto& o) { o.kv_dtype = fp8 ? std::nullopt : std::optional(DType::kF8E4M3); });
+  for (const int32_t ranks : {4, 8}) {
+    if (ranks == now.tensor_parallel) continue;
+    add(fmt::format("--tensor-parallel-size {}", ranks),
+        [&](auto& o) { o.tensor_parallel = ranks; });
+  }
+  add(now.expert_parallel ? "--no-enable-expert-parallel" : "--enable-expert-parallel",
+      [](auto& o) { o.expert_parallel = !o.expert_parallel; });
+  for (const double share : {0.92, 0.9}) {
+    if (share == now.gpu_memory_utilization) continue;
+    add(fmt::format("--gpu-memory-utilization {}", share),
+        [&](auto& o) { o.gpu_memory_utilization = share; });
+  }
+  const RuntimeOptions runtime = runtime_options(now);
+  add(fmt::format("--max-num-batched-tokens {}", 4 * runtime.max_step_tokens),
+      [&](auto& o) { o.max_step_tokens = 4 * runtime.max_step_tokens; });
+  if (runtime.max_sequences > 1) {
+    add(fmt::format("--max-num-seqs {}", (runtime.max_sequences + 3) / 4),
+        [&](auto& o) { o.max_sequences = (runtime.max_sequences + 3) / 4; });
+  }
+  add(fmt::format("--max-model-len {}", 32768), [](auto& o) { o.max_model_tokens = 32768; });
+  return changes;
+}
+
+std::string as_json(const PlanOptions& options, const MemoryPlan& plan,
+                    const std::vector<Change>& changes) {
   json::Object out;
   out.set("model", options.serve.model);
   out.set("gpu", options.gpu);
@@ -110,6 +161,7 @@ std::string as_json(const PlanOptions& options, const MemoryPlan& plan) {
   out.set("expert_parallel", options.serve.expert_parallel);
   out.set("weights_bytes_a_gpu", static_cast<int64_t>(plan.weights_bytes));
   out.set("working_bytes_a_gpu", static_cast<int64_t>(plan.working_bytes()));
+  out.set("working_bytes_counted", counts_exactly());
   out.set("kv_bytes_a_gpu", static_cast<int64_t>(plan.kv_bytes));
   out.set("kv_bytes_a_token", static_cast<int64_t>(plan.kv_bytes_a_token) * plan.ranks);
   out.set("kv_dtype", dtype_name(plan.limits.kv_dtype));
@@ -124,6 +176,21 @@ std::string as_json(const PlanOptions& options, const MemoryPlan& plan) {
     sequences.push_back(std::move(entry));
   }
   out.set("sequences_at", std::move(sequences));
+  json::Array flags;
+  for (const Change& change : changes) {
+    json::Object entry;
+    entry.set("flag", change.flag);
+    if (change.plan) {
+      entry.set("kv_tokens", change.plan->kv_tokens());
+      entry.set("max_model_tokens", change.plan->limits.max_model_tokens);
+      entry.set("sequences_at_longest",
+                sequences_of(*change.plan, change.plan->limits.max_model_tokens));
+    } else {
+      entry.set("error", change.plan.error().message);
+    }
+    flags.push_back(std::move(entry));
+  }
+  out.set("flags", std::move(flags));
   return json::dump(json::Value(std::move(out)));
 }
 
@@ -135,26 +202,39 @@ std::string with_commas(int64_t number) {
   return text;
 }
 
-void print_table(const PlanOptions& options, const MemoryPlan& plan) {
+void print_table(const PlanOptions& options, const MemoryPlan& plan,
+                 const std::vector<Change>& changes) {
   const auto gib = [](size_t bytes) { return static_cast<double>(bytes) / 1073741824.0; };
   fmt::print("{} on {} x {} ({:.1f} GiB each){}\n", options.serve.model, plan.ranks, options.gpu,
              gib(options.gpu_bytes),
              options.serve.expert_parallel ? ", whole experts on ranks" : "");
   fmt::print("  weights          {:8.2f} GiB a GPU\n", gib(plan.weights_bytes));
-  fmt::print("  working memory   {:8.2f} GiB a GPU, at most\n", gib(plan.working_bytes()));
+  fmt::print("  working memory   {:8.2f} GiB a GPU{}\n", gib(plan.working_bytes()),
+             counts_exactly() ? "" : ", at most");
   fmt::print("  KV cache         {:8.2f} GiB a GPU, {} bytes a token in {}\n", gib(plan.kv_bytes),
              with_commas(static_cast<int64_t>(plan.kv_bytes_a_token) * plan.ranks),
              dtype_name(plan.limits.kv_dtype));
   fmt::print("  KV tokens        {:>12}\n", with_commas(plan.kv_tokens()));
   fmt::print("  longest sequence {:>12}{}\n", with_commas(plan.limits.max_model_tokens),
-             plan.length_shrunk ? "  (less than the model's: what the KV cache holds)" : "");
+             !plan.length_shrunk        ? ""
+             : options.serve.fit_length ? "  (less than the model's: what the KV cache holds)"
+                                        : "  (less than the model's: m2 serve wants "
+                                          "--max-model-len auto, or a number up to it)");
   fmt::print("  sequences at once, each of\n");
   for (const int32_t length : lengths_of(plan)) {
     fmt::print("    {:>12} tokens {:>6}\n", with_commas(length), sequences_of(plan, length));
   }
-  fmt::print(
-      "--kv-cache-dtype fp8 doubles the tokens; --gpu-memory-utilization sets a ceiling (without "
-      "it,\nall but 1.5 % is used); --max-model-len and --max-num-seqs bound sequences.\n");
+  fmt::print("  what flags change{:>29} {:>12} {}\n", "KV tokens", "longest", "of those at once");
+  for (const Change& change : changes) {
+    if (!change.plan) {
+      fmt::print("    {:<29}  does not fit: {}\n", change.flag, change.plan.error().message);
+      continue;
+    }
+    const int32_t longest = change.plan->limits.max_model_tokens;
+    fmt::print("    {:<29} {:>12} {:>12} {:>6}\n", change.flag,
+               with_commas(change.plan->kv_tokens()), with_commas(longest),
+               sequences_of(*change.plan, longest));
+  }
 }
 
 }  // namespace
@@ -174,18 +254,13 @@ int run_plan(Arguments arguments) {
   if (!options) return report(options.error(), kExitUsage);
   const auto config = read_config(options->serve);
   if (!config) return report(config.error(), kExitFailure);
-  RuntimeOptions runtime = runtime_options(options->serve);
-  runtime.replicas = 1;  // each has GPUs of its own
-  runtime.max_model_tokens = static_cast<int32_t>(options->serve.max_model_tokens.value_or(0));
-  const auto shard = make_shard(*config, runtime.parallelism, 0);
-  if (!shard) return report(shard.error(), kExitFailure);
-  const auto backend = make_planned_gpus(options->gpu_bytes, shard->size);
-  const auto plan = plan_memory(*config, *shard, runtime, *backend);
+  const auto plan = plan_for(*options, *config);
   if (!plan) return report(plan.error(), kExitFailure);
+  const std::vector<Change> changes = changes_of(*options, *config);
   if (options->json) {
-    fmt::print("{}\n", as_json(*options, *plan));
+    fmt::print("{}\n", as_json(*options, *plan, changes));
   } else {
-    print_table(*options, *plan);
+    print_table(*options, *plan, changes);
   }
   return kExitOk;
 }

@@ -60,7 +60,7 @@ Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& file
   if (!made) {
     // The model's own limit has been looked at: what is too small is the cache.
     if (made.error().field == "max-model-len") {
-      made.error().message += "; --kv-cache-memory-bytes changes that";
+      made.error().message += "; --kv-cache-memory-bytes and --kv-cache-dtype fp8 change that";
     }
     return tl::unexpected(std::move(made.error()));
   }

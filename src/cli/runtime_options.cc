@@ -15,6 +15,7 @@ RuntimeOptions runtime_options(const ServeOptions& options) {
   out.kv_cache_bytes = options.kv_cache_bytes;
   out.num_blocks = options.num_blocks;
   out.block_tokens = options.block_tokens;
+  out.fit_length = options.fit_length;
   out.kv_dtype = options.kv_dtype;
   out.graphs = options.graphs;
   // Every running sequence has a token in every step. Where one of the two is given, the other's

@@ -38,7 +38,9 @@ Status read_model(const ParsedFlags& flags, ServeOptions& out) {
     reader.integer("seed", out.seed.emplace(), 0, std::numeric_limits<int64_t>::max());
   }
   reader.object("hf-overrides", out.hf_overrides);
-  if (const json::Value* length = flags.find("max-model-len"); length && *length != int64_t{-1}) {
+  const json::Value* length = flags.find("max-model-len");
+  out.fit_length = length && *length == int64_t{-1};
+  if (length && !out.fit_length) {
     int64_t tokens = 0;
     reader.integer("max-model-len", tokens, 1, kMaxTokens);
     out.max_model_tokens = tokens;

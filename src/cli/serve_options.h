@@ -29,7 +29,8 @@ struct ServeOptions {
   bool dummy_weights = false;
   std::optional<uint64_t> seed;
   json::Object hf_overrides;
-  std::optional<int64_t> max_model_tokens;  // none: as the model and memory allow
+  std::optional<int64_t> max_model_tokens;  // none: the model's
+  bool fit_length = false;                  // or what memory holds
   std::string generation_config = "auto";
   json::Object generation_overrides;
 

@@ -123,12 +123,18 @@ Status plan_blocks(const RuntimeOptions& options, size_t left, MemoryPlan& plan)
                    blocks, limits.block_tokens, gib(block_bytes));
   }
   if (blocks < a_sequence) {
-    if (options.max_model_tokens > 0) {
+    // A length that was asked for is not lowered, nor the model's own for want of memory. The
+    // default cache of a CPU is no want but a choice: it does not refuse a long model.
+    const bool chosen_here =
+        plan.total_bytes == 0 && options.kv_cache_bytes == 0 && options.num_blocks == 0;
+    if (!options.fit_length && (options.max_model_tokens > 0 || !chosen_here)) {
       return invalid("max-model-len",
-                     "max-model-len {} needs {} of KV cache ({} bytes a token), but it has {}: at "
-                     "most {} tokens fit",
+                     "{} {} needs {} of KV cache ({} bytes a token), but it has {}: at most {} "
+                     "tokens fit{}",
+                     options.max_model_tokens > 0 ? "max-model-len" : "the model's own length",
                      limits.max_model_tokens, gib(a_sequence * block_bytes), plan.kv_bytes_a_token,
-                     gib(blocks * block_bytes), blocks * limits.block_tokens);
+                     gib(blocks * block_bytes), blocks * limits.block_tokens,
+                     options.max_model_tokens > 0 ? "" : "; --max-model-len auto takes those");
     }
     limits.max_model_tokens = static_cast<int32_t>(blocks * limits.block_tokens);
     plan.length_shrunk = true;
@@ -208,8 +214,8 @@ std::string describe(const MemoryPlan& plan) {
   }
   if (plan.length_shrunk) {
     text += fmt::format(
-        "\nthe longest sequence is {} tokens, what the KV cache holds; --kv-cache-memory-bytes or "
-        "--max-model-len change that",
+        "\nthe longest sequence is {} tokens, what the KV cache holds, and not the model's own "
+        "length; --kv-cache-memory-bytes changes that",
         plan.limits.max_model_tokens);
   }
   return text;

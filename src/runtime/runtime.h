@@ -33,7 +33,8 @@ struct RuntimeOptions {
   int64_t kv_cache_bytes = 0;      // --kv-cache-memory-bytes, of a rank; 0: a share of what is free
   int32_t num_blocks = 0;          // --num-gpu-blocks-override; 0: as many as kv_cache_bytes holds
   int32_t block_tokens = 16;       // --block-size
-  int32_t max_model_tokens = 0;    // --max-model-len; 0: the model's, or what the KV cache holds
+  int32_t max_model_tokens = 0;    // --max-model-len; 0: the model's
+  bool fit_length = false;         // --max-model-len auto: or what the KV cache holds
   int32_t max_sequences = 256;     // --max-num-seqs
   int32_t max_step_tokens = 2048;  // --max-num-batched-tokens
   GraphOptions graphs{};           // --compilation-config and its like; of a GPU

@@ -1,6 +1,7 @@
 // The bars that the deployment guide promises, by the plan that `m2 serve` makes too.
 #include <gtest/gtest.h>
 
+#include "backend/plugin.h"
 #include "cli/gpu_plan.h"
 #include "cli/known_models.h"
 #include "runtime/runtime.h"
@@ -24,7 +25,7 @@ int64_t tokens_of(const Case& c, std::optional<DType> kv_dtype) {
   options.kv_dtype = kv_dtype;
   const auto shard = make_shard(config, options.parallelism, 0);
   EXPECT_TRUE(shard.has_value());
-  const auto backend = make_planned_gpus(find_gpu(c.gpu)->mib << 20, c.ranks);
+  const auto backend = make_planned_gpus(find_gpu(c.gpu)->mib << 20, c.ranks, {});
   const auto plan = plan_memory(config, *shard, options, *backend);
   if (!plan) {
     ADD_FAILURE() << plan.error().message;
@@ -48,15 +49,65 @@ TEST(PlanTest, HoldsWhatTheGuidePromises) {
   }
 }
 
+// Where the plug-in is beside this program: the bound that stands for it is one, and no wild one.
+TEST(PlanTest, TheBoundHoldsWhatThePluginCounts) {
+  const PluginMemory count = find_plugin_memory(kCudaPlugin);
+  if (count == nullptr) GTEST_SKIP() << "the GPU plug-in is not here";
+  const ModelConfig config = *known_config("MiniMaxAI/MiniMax-M2.5");
+  for (const int32_t ranks : {1, 4, 8}) {
+    for (const int32_t tokens : {512, 2048, 8192, 65536}) {
+      for (const int32_t sequences : {1, 64, 256, 512}) {
+        const Shard shard = *make_shard(config, {ranks, ranks == 8}, 0);
+        OpsLimits limits;
+        limits.num_blocks = 1000;
+        limits.block_tokens = 16;
+        limits.max_step_tokens = tokens;
+        limits.max_sequences = sequences;
+        limits.max_sample_rows = std::max(64, sequences);
+        limits.max_model_tokens = config.max_position_embeddings;
+        limits.real_vocab = config.vocab_size;
+        limits.kv_dtype = DType::kBF16;
+        OpsMemory memory;
+        ASSERT_TRUE(count(kPluginInterface, config, shard, limits, {}, &memory));
+        const size_t counted = memory.scratch_bytes + memory.graph_bytes;
+        const size_t most = most_working_bytes(config, shard, limits);
+        const auto what = fmt::format("{} ranks, {} tokens, {} sequences: {} of {} MiB", ranks,
+                                      tokens, sequences, counted >> 20, most >> 20);
+        EXPECT_LE(counted, most) << what;
+        EXPECT_LE(most, 2 * counted + (size_t{512} << 20)) << what;
+      }
+    }
+  }
+}
+
 TEST(PlanTest, SaysWhatDoesNotFit) {
   const ModelConfig config = *known_config("MiniMaxAI/MiniMax-M2");
   RuntimeOptions options;
   options.parallelism = {2, false};
   const auto shard = make_shard(config, options.parallelism, 0);
-  const auto backend = make_planned_gpus(find_gpu("h100")->mib << 20, 2);
+  const auto backend = make_planned_gpus(find_gpu("h100")->mib << 20, 2, {});
   const auto plan = plan_memory(config, *shard, options, *backend);
   ASSERT_FALSE(plan.has_value());
   EXPECT_NE(plan.error().message.find("weights"), std::string::npos) << plan.error().message;
+}
+
+// A GPU's memory is what there is: nobody's length is lowered without their word.
+TEST(PlanTest, AGpuLowersNoLength) {
+  const ModelConfig config = *known_config("MiniMaxAI/MiniMax-M2");
+  RuntimeOptions options;
+  options.parallelism = {4, false};
+  const auto shard = make_shard(config, options.parallelism, 0);
+  const auto backend = make_planned_gpus(size_t{64} << 30, 4, {});
+  const auto refused = plan_memory(config, *shard, options, *backend);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().field, "max-model-len");
+  options.fit_length = true;
+  const auto plan = plan_memory(config, *shard, options, *backend);
+  ASSERT_TRUE(plan.has_value()) << plan.error().message;
+  EXPECT_LT(plan->limits.max_model_tokens, config.max_position_embeddings);
+  const std::string most =
+      fmt::format("at most {} tokens fit; --max-model-len auto", plan->limits.max_model_tokens);
+  EXPECT_NE(refused.error().message.find(most), std::string::npos) << refused.error().message;
 }
 
 TEST(PlanTest, KnowsThePublishedNames) {

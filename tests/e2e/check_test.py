@@ -249,6 +249,19 @@ def test_plan_as_a_table_and_as_json():
     assert plan["sequences_at"][-1]["sequences"] == plan["kv_tokens"] // 196_608
     table = m2(*words).stdout
     assert f"{plan['kv_tokens']:,}" in table and "196,608" in table
+    # A row a flag: what it would change, by the same plan.
+    rows = {row["flag"]: row for row in plan["flags"]}
+    assert rows["--kv-cache-dtype auto"]["kv_tokens"] < 0.51 * plan["kv_tokens"]
+    assert rows["--max-model-len 32768"]["max_model_tokens"] == 32768
+    changed = json.loads(m2(*words, "--gpu-memory-utilization", "0.9", "--json").stdout)
+    assert rows["--gpu-memory-utilization 0.9"]["kv_tokens"] == changed["kv_tokens"]
+    assert changed["kv_tokens"] < plan["kv_tokens"]
+    for row in rows.values():
+        assert row["flag"] in table
+        assert f"{row['kv_tokens']:,}" in table
+    # Where the model's length does not fit, that is told, and what m2 serve then wants.
+    tight = m2("plan", "MiniMaxAI/MiniMax-M2.5", "--gpu-memory-gib", "64", "-tp", "4")
+    assert tight.returncode == 0 and "--max-model-len auto" in tight.stdout, tight.stdout
     less = m2("plan", "MiniMaxAI/MiniMax-M2.5", "--gpu-memory-gib", "40", "-tp", "4")
     assert less.returncode == 1 and "weights" in less.stderr
     assert m2("plan", "MiniMaxAI/MiniMax-M2.5", "--gpu", "h20").returncode == 2

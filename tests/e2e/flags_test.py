@@ -366,6 +366,7 @@ def test_tls_and_certificates_of_clients(tmp_path, need_pocket, certificates):
 @pytest.mark.parametrize("flags, said", [
     (["--max-model-len", "200k"], "196608"),
     (["--max-model-len", "100k", "--kv-cache-memory-bytes", "1G"], "26208 tokens fit"),
+    (["--kv-cache-memory-bytes", "1G"], "at most 26208 tokens fit; --max-model-len auto"),
     (["--kv-cache-memory-bytes", "2k"], "0 blocks"),
     (["--kv-cache-dtype", "int4"], "fp8"),
     (["--kv-cache-dtype", "fp8_e5m2"], "fp8"),

@@ -105,13 +105,21 @@ TEST_F(Plan, BytesBecomeBlocks) {
   EXPECT_FALSE(made->length_shrunk);
 }
 
-TEST_F(Plan, LengthShrinksOnlyWhenNotAskedFor) {
+TEST_F(Plan, LengthShrinksOnlyWhenToldTo) {
   RuntimeOptions options;
   options.kv_cache_bytes = bytes_a_token_ * 16 * 10;
+  const auto untold = plan(options);
+  ASSERT_FALSE(untold);
+  EXPECT_EQ(untold.error().field, "max-model-len");
+  EXPECT_NE(untold.error().message.find("at most 160 tokens fit; --max-model-len auto"),
+            std::string::npos)
+      << untold.error().message;
+  options.fit_length = true;
   const auto shrunk = plan(options);
   ASSERT_TRUE(shrunk) << shrunk.error().message;
   EXPECT_TRUE(shrunk->length_shrunk);
   EXPECT_EQ(shrunk->limits.max_model_tokens, 160);
+  options.fit_length = false;
   options.max_model_tokens = 200;
   const auto refused = plan(options);
   ASSERT_FALSE(refused);
