@@ -155,7 +155,8 @@ size_t CudaOps::carve(std::byte* base) {
   memory.take(softmax_, shares);
   memory.take(shares_done_, int64_t{max_rows()} * shard_.num_kv_heads);
   memory.take(rotation_, tokens * config_.rotary_dim / 2);
-  memory.take(router_, tokens * config_.num_experts);
+  memory.take(router_, (tokens + int64_t{cuda::kRouterTile} * cuda::kMostRouterSplits) *
+                           config_.num_experts);
   memory.take(chosen_, max_pairs());
   memory.take(expert_weights_, max_pairs());
   memory.take(lists_.begin, shard_.num_experts + 1);

@@ -270,6 +270,12 @@ void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
   note("o_proj_add");
 }
 
+// Of the router's columns in the step under way.
+int32_t CudaOps::router_splits() const {
+  if (tokens_ <= cuda::kNormRouterTokens) return 1;
+  return cuda::router_splits(tokens_, config_.num_experts, multiprocessors_);
+}
+
 void CudaOps::norm_route(const float* weight, const float* gate) {
   if (graphs_.skip(gate)) return;
   cuda::NormArgs norm = norm_args(weight, normed_);
@@ -278,6 +284,7 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
                           .num_tokens = tokens_,
                           .num_experts = config_.num_experts,
                           .width = config_.hidden_size,
+                          .splits = router_splits(),
                           .logits = router_};
   if (tokens_ <= cuda::kNormRouterTokens) {
     cuda::launch_norm_router({norm, router}, queue(KernelName::kRouter));
@@ -309,14 +316,14 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
       linear_args(LinearKind::kGateUp, gate_up, normed_, tokens_, activated_, columns);
   cuda::LinearArgs back =
       linear_args(LinearKind::kDown, down, activated_, tokens_, down_, config_.hidden_size);
-  const int32_t tile_tokens =
-      cuda::expert_tile_tokens(up, back, pairs, shard_.num_experts, queue(KernelName::kChoice));
+  const int32_t tile_tokens = cuda::expert_tile_tokens(up, back, queue(KernelName::kChoice));
   for (cuda::LinearArgs* args : {&up, &back}) {
     args->tile_tokens = tile_tokens;
     args->max_active = static_cast<int32_t>(std::min<int64_t>(shard_.num_experts, pairs));
     args->max_tiles = static_cast<int32_t>(pairs / tile_tokens) + args->max_active;
   }
   cuda::launch_route({.choose = {.logits = router_,
+                                 .splits = router_splits(),
                                  .bias = gate_bias,
                                  .real_tokens = step_.num_tokens,
                                  .num_tokens = tokens_,

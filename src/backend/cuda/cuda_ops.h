@@ -85,6 +85,7 @@ class CudaOps final : public Ops {
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
                           int32_t out_stride) const;
   void pad(const StepUpload& host, int32_t rows, int32_t num_blocks, bool decode);
+  int32_t router_splits() const;
   void plan_attention(int32_t rows, const StepUpload& host);
   cuda::Queue queue(KernelName name) const { return queue(name, layer_); }
   cuda::Queue queue(KernelName name, int32_t layer) const {
@@ -147,7 +148,7 @@ class CudaOps final : public Ops {
   float2* softmax_ = nullptr;           // [max sequences, heads, kMaxShares]
   int32_t* shares_done_ = nullptr;      // [max sequences, kv heads]
   float2* rotation_ = nullptr;          // [max tokens, rotary_dim / 2]
-  float* router_ = nullptr;             // [max tokens, num_experts]
+  float* router_ = nullptr;             // [splits, tokens, num_experts]
   int32_t* chosen_ = nullptr;           // [max tokens, experts_per_token]
   float* expert_weights_ = nullptr;     // likewise
   cuda::ExpertLists lists_;

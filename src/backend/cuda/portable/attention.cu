@@ -135,46 +135,6 @@ __device__ void attend(Queries<kHeadDim>& s, Group<kHeadDim, Element>& group,
   }
 }
 
-template <int32_t kHeadDim, typename Element>
-__global__ void __launch_bounds__(kWarps * 32) prefill_kernel(AttentionArgs a, Mark mark) {
-  wait_for_previous();
-  start_next(mark);
-  const int32_t head = blockIdx.x, group = a.num_heads / a.kv.num_heads;
-  const AttentionItem item = a.items[blockIdx.y];
-  const RowInfo row = a.rows[item.row];
-  const int32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const int32_t first = item.first_query + threadIdx.x / 32 * 16, count = row.num_tokens * group;
-  if (first >= count) return;
-  const int64_t width = int64_t{a.num_heads} * kHeadDim;
-  Queries<kHeadDim> s;
-  s.clear();
-  int64_t place[2];
-  for (int32_t half = 0; half < 2; ++half) {
-    const int32_t query = first + half * 8 + g;
-    const int32_t token = query / group;
-    s.last[half] = query < count ? row.context_tokens + token : -1;
-    place[half] = (row.first_token + token) * width + (head * group + query % group) * kHeadDim;
-  }
-  s.load(s.last[0] >= 0 ? a.q + place[0] : nullptr, s.last[1] >= 0 ? a.q + place[1] : nullptr, t);
-  const int32_t last_query = min(first + 15, count - 1);
-  const int32_t end = row.context_tokens + last_query / group + 1;
-  const int32_t* blocks = a.blocks + row.first_block;
-  Group<kHeadDim, Element> keys;
-  keys.load(a, a.kv.group_at(blocks, 0, head), g, t);
-  attend(s, keys, a, blocks, head, 0, divide_up(end, kKeyGroup) * kKeyGroup, g, t);
-#pragma unroll
-  for (int32_t half = 0; half < 2; ++half) {
-    if (s.last[half] < 0) continue;
-    const float inverse = 1.0f / s.sum[half];
-    auto* out = reinterpret_cast<uint32_t*>(a.attended + place[half]);
-#pragma unroll
-    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-      out[n * 4 + t] =
-          pack_input(s.out[n][2 * half] * inverse, s.out[n][2 * half + 1] * inverse, a.f16);
-    }
-  }
-}
-
 __device__ inline float sum_of(const float* x, int32_t begin, int32_t end) {
   float sum = 0;
 #pragma unroll 4
@@ -349,10 +309,6 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a, Ma
 
 template <int32_t kHeadDim, typename Element>
 void launch(const AttentionArgs& a, const Queue& queue) {
-  if (a.num_items > 0) {
-    const dim3 grid(a.kv.num_heads, a.num_items);
-    enqueue(prefill_kernel<kHeadDim, Element>, grid, kWarps * 32, 0, queue, a);
-  }
   if (a.num_decode_rows > 0) {
     const dim3 grid(a.kv.num_heads, a.shares, a.num_decode_rows);
     const auto kernel = a.fused.qkv != nullptr ? decode_kernel<kHeadDim, Element, true>
@@ -364,6 +320,8 @@ void launch(const AttentionArgs& a, const Queue& queue) {
 }  // namespace
 
 void launch_attention(const AttentionArgs& args, const Queue& queue) {
+  if (args.num_items > 0) launch_prefill_attention(args, queue);
+  if (args.num_decode_rows == 0) return;
   const bool narrow = args.kv.head_dim == 64;
   if (args.kv.fp8) {
     narrow ? launch<64, uint8_t>(args, queue) : launch<128, uint8_t>(args, queue);

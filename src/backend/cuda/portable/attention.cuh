@@ -1,8 +1,9 @@
 // Causal attention over the paged cache, both products on the tensor cores, softmax in fp32 with a
 // running maximum. A warp works on 16 queries of one KV head: the head's group of query heads for
-// consecutive tokens, token by token. Keys and values come straight from the cache.
+// consecutive tokens, token by token.
 //
-//   prefill  4 warps of a block take 64 queries, and all of them the same keys
+//   prefill  8 warps of a block take 128 queries, and all of them the same keys, through shared
+//            memory (attention_prefill.cu)
 //   decode   rows of one token: a block takes one row and KV head and a share of its keys, its
 //            warps shares of that; the block that is last joins the shares
 //   fused    the same for steps of such rows alone: q and k are normed and rotated, and the new key
@@ -13,11 +14,11 @@
 
 namespace m2::cuda {
 
-// 64 queries of one row of the step.
+// Queries of one row of the step, for a block.
 struct AttentionItem {
   int32_t row = 0, first_query = 0;  // query = token of the row * group + head in the group
 };
-inline constexpr int32_t kItemQueries = 64;
+inline constexpr int32_t kItemQueries = 128;
 inline constexpr int32_t kMaxGroup = 16;  // query heads a KV head
 
 // What the fused form does before attention; as qk_norm.cuh.
@@ -54,6 +55,7 @@ struct AttentionArgs {
   FusedNorm fused;            // only where no row reads what another row of the step stores
 };
 void launch_attention(const AttentionArgs& args, const Queue& queue);
+void launch_prefill_attention(const AttentionArgs& args, const Queue& queue);  // of the items
 
 // Blocks for the keys of one decode row and KV head, from the sizes of the step alone.
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors);

@@ -67,19 +67,30 @@ __device__ inline void start_next(const Mark& mark) {
 #endif
 }
 
+// With a cluster, so many blocks along z may see each other's shared memory.
 template <typename Args>
 void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_bytes,
-             const Queue& queue, const Args& args) {
-  cudaLaunchAttribute overlap;
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+             const Queue& queue, const Args& args, int32_t cluster = 1) {
+  cudaLaunchAttribute attributes[2];
+  int32_t count = 0;
+  if (queue.overlap) {
+    cudaLaunchAttribute& overlap = attributes[count++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& size = attributes[count++];
+    size.id = cudaLaunchAttributeClusterDimension;
+    size.val.clusterDim.x = size.val.clusterDim.y = 1;
+    size.val.clusterDim.z = cluster;
+  }
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = queue.stream;
-  config.attrs = &overlap;
-  config.numAttrs = queue.overlap ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   (void)cudaLaunchKernelEx(&config, kernel, args,
                            queue.mark);  // the caller asks for the last error
 }

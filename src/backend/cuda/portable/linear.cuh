@@ -4,7 +4,7 @@
 //           tokens; each weight is read from memory once (linear_stream.cu)
 //   bulk    FP8 experts with few pairs each, on compute capability 9.0 and later: the same by bulk
 //           copies, the inputs in registers (linear_bulk.cu)
-//   tile    many tokens: 128 rows by 64 or 32 tokens through shared memory (linear_tile.cu)
+//   tile    many tokens: 128 or 256 rows by 64 tokens through shared memory (linear_tile.cu)
 // All need columns that are multiples of 64.
 //
 // Bytes: rows * columns of FP8 (twice that in bf16), once; flops: 2 * rows * columns * tokens.
@@ -54,21 +54,21 @@ struct LinearArgs {
 void launch_linear(const LinearArgs& args, const Queue& queue);
 
 // Up to this many tokens the stream form is used.
-inline constexpr int32_t kStreamTokens = 64;
+inline constexpr int32_t kStreamTokens = 64, kStreamTokensBf16 = 16;
 // Bulk copies pay for experts: for one or two tokens the rings start sooner, and with more than
 // these an expert has more pairs than a tile holds, so that its weights come several times.
 inline constexpr int32_t kLeastBulkTokens = 3, kMostBulkTokens = 512, kBulkTileTokens = 24;
-// Tokens of a block of the tile form; of an expert's pairs, the smaller where experts have few.
-inline constexpr int32_t kTileTokens = 64, kSmallTileTokens = 32;
+inline constexpr int32_t kTileTokens = 64;  // of a block of the tile form
 // Pairs of an entry of the experts' tile list.
-int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, int64_t pairs,
-                           int32_t experts, const Queue& queue);
+int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, const Queue& queue);
 void launch_linear_stream(const LinearArgs& args, const Queue& queue);
 // Dense FP8 products of 65 to 128 tokens (linear_wide.cu).
 bool linear_wide_serves(const LinearArgs& args);
 void launch_linear_wide(const LinearArgs& args, const Queue& queue);
 bool linear_bulk_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue);
+// Blocks that share the columns of a dense FP8 product where there would be few of them; 1: none.
+int32_t linear_splits(const LinearArgs& args, const Queue& queue);
 void launch_linear_tile(const LinearArgs& args, const Queue& queue);
 
 #ifdef __CUDACC__

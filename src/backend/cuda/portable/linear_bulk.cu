@@ -4,7 +4,8 @@
 // warp's part of an expert's inputs stays in registers for all of the expert's tiles:
 // that is what limits the pairs of a tile list's entry.
 //
-// A tile is kRowTiles tensor core tiles of 16 rows; for kGateUp half of them gate, half up.
+// Half of a tile's rows are from the first half of the matrix, half from the second: gate and up.
+// Memory delivers two such parts faster than one part twice as long, so kDown does the same.
 #include "backend/cuda/portable/bulk_copy.cuh"
 #include "backend/cuda/portable/linear.cuh"
 
@@ -20,7 +21,7 @@ constexpr int32_t kMostColumnTiles = kBulkTileTokens / 8;
 // A warp takes every eighth chunk of 64 columns: up to kChunks of them.
 constexpr int32_t most_columns(int32_t chunks_of_a_warp) { return chunks_of_a_warp * kWarps * 64; }
 
-template <LinearKind kKind, int32_t kChunksOfAWarp>
+template <int32_t kChunksOfAWarp>
 struct Form {
   static constexpr int32_t kChunks = kChunksOfAWarp;
   // Two products that do not wait for each other at a time: two chunks, or two tiles of rows.
@@ -28,7 +29,6 @@ struct Form {
   static constexpr int32_t kSteps = kChunks * kRowTiles / 2;
   static constexpr int32_t kRows = 16 * kRowTiles;  // of a tile
   static constexpr int32_t kSums = 4 * kRowTiles * kMostColumnTiles;
-  static constexpr int32_t kScaleRows = kKind == LinearKind::kGateUp ? 2 : 1;
 };
 
 struct BulkArgs {
@@ -69,18 +69,14 @@ struct Ring {
     const float* scales = a.weights.scales + int64_t{matrix} * divide_up(rows, 64) * num_chunks;
     unsigned char* to = memory + to_stage * stage_bytes;
     uint64_t* barrier = &full[to_stage];
-    expect_bytes(barrier, tile_bytes + F::kScaleRows * scale_bytes);
-    if constexpr (kKind == LinearKind::kGateUp) {
-      const int32_t gate = tile * (F::kRows / 2), up = rows / 2 + gate;
-      copy_bulk(to, data + int64_t{gate} * columns, tile_bytes / 2, barrier, policy);
-      copy_bulk(to + tile_bytes / 2, data + int64_t{up} * columns, tile_bytes / 2, barrier, policy);
-      copy_bulk(to + tile_bytes, scales + gate / 64 * num_chunks, scale_bytes, barrier, policy);
-      copy_bulk(to + tile_bytes + scale_bytes, scales + up / 64 * num_chunks, scale_bytes, barrier,
-                policy);
-    } else {
-      const int32_t row = tile * F::kRows;
-      copy_bulk(to, data + int64_t{row} * columns, tile_bytes, barrier, policy);
-      copy_bulk(to + tile_bytes, scales + row / 64 * num_chunks, scale_bytes, barrier, policy);
+    expect_bytes(barrier, tile_bytes + 2 * scale_bytes);
+#pragma unroll
+    for (int32_t half = 0; half < 2; ++half) {
+      const int32_t row = half * (rows / 2) + tile * (F::kRows / 2);
+      copy_bulk(to + half * (tile_bytes / 2), data + int64_t{row} * columns, tile_bytes / 2,
+                barrier, policy);
+      copy_bulk(to + tile_bytes + half * scale_bytes, scales + row / 64 * num_chunks, scale_bytes,
+                barrier, policy);
     }
     ++fetched;
   }
@@ -129,17 +125,15 @@ __device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, i
         const int32_t c = F::kRowTiles == 1 ? 2 * s + u : s, r = F::kRowTiles == 1 ? 0 : u;
         // Past the last chunk x is zero.
         const int32_t chunk = min(c * kWarps + warp, num_chunks - 1);
-        const int32_t row = kKind == LinearKind::kGateUp ? 8 * r : 16 * r;
-        const int32_t high = kKind == LinearKind::kGateUp ? F::kRows / 2 : 8;
-        const unsigned char* from = weights + row * columns + chunk * 64;
+        const unsigned char* from = weights + 8 * r * columns + chunk * 64;
         const uint4 low_row = *reinterpret_cast<const uint4*>(from);
-        const uint4 high_row = *reinterpret_cast<const uint4*>(from + high * columns);
+        const uint4 high_row = *reinterpret_cast<const uint4*>(from + F::kRows / 2 * columns);
         four_low[u][0] = low_row.x, four_low[u][1] = low_row.y;
         four_low[u][2] = low_row.z, four_low[u][3] = low_row.w;
         four_high[u][0] = high_row.x, four_high[u][1] = high_row.y;
         four_high[u][2] = high_row.z, four_high[u][3] = high_row.w;
         scale_low[u] = scales[chunk];
-        scale_high[u] = F::kScaleRows == 2 ? scales[num_chunks + chunk] : scale_low[u];
+        scale_high[u] = scales[num_chunks + chunk];
       }
 #pragma unroll
       for (int32_t step = 0; step < 4; ++step) {
@@ -189,7 +183,14 @@ __device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, i
         low += one[0];
         high += one[2 * 32];
       }
-      put<kKind>(a, work.first + pair, tile * F::kRows + r * 16 + from / 4, low, high);
+      const int32_t row = tile * (F::kRows / 2) + r * 8 + from / 4;
+      if constexpr (kKind == LinearKind::kGateUp) {
+        put<kKind>(a, work.first + pair, row / 8 * 16 + row % 8, low, high);
+      } else {
+        float* out = static_cast<float*>(a.out) + int64_t{work.first + pair} * a.out_stride + row;
+        out[0] = low * (1.0f / kActivatedScale);
+        out[a.weights.rows / 2] = high * (1.0f / kActivatedScale);
+      }
     }
   }
 }
@@ -199,12 +200,12 @@ __device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, i
 template <LinearKind kKind, int32_t kChunks>
 __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args, Mark mark) {
 #if __CUDA_ARCH__ >= 900
-  using F = Form<kKind, kChunks>;
+  using F = Form<kChunks>;
   const LinearArgs& a = args.linear;
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ uint64_t full[kStages];
   const int32_t columns = a.weights.columns, num_chunks = columns / 64;
-  const int32_t scale_bytes = F::kScaleRows * num_chunks * static_cast<int32_t>(sizeof(float));
+  const int32_t scale_bytes = 2 * num_chunks * static_cast<int32_t>(sizeof(float));
   const int32_t stage_bytes = F::kRows * columns + scale_bytes;
   Place place{reinterpret_cast<float*>(memory + kStages * stage_bytes)};
   auto* works = reinterpret_cast<Work*>(place.sums + 2 * kWarps * F::kSums * 32);
@@ -250,10 +251,10 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args, Mark m
 
 template <LinearKind kKind, int32_t kChunks>
 void launch(const LinearArgs& a, const Queue& queue) {
-  using F = Form<kKind, kChunks>;
+  using F = Form<kChunks>;
   const int32_t grid = min(a.max_tiles * (a.weights.rows / F::kRows), a.multiprocessors);
   const int32_t most_works = a.max_tiles / grid + 2;
-  const int32_t scale_bytes = F::kScaleRows * (a.weights.columns / 64) * int32_t{sizeof(float)};
+  const int32_t scale_bytes = 2 * (a.weights.columns / 64) * int32_t{sizeof(float)};
   const size_t shared_bytes = size_t{kStages} * (F::kRows * a.weights.columns + scale_bytes) +
                               size_t{2} * kWarps * F::kSums * 32 * sizeof(float) +
                               most_works * sizeof(Work);
@@ -273,9 +274,8 @@ void launch_kind(const LinearArgs& a, const Queue& queue) {
 // Whole tiles, within one row of scales, and copies of whole vectors.
 bool linear_bulk_serves(const LinearArgs& a, const Queue& queue) {
   if (a.kind != LinearKind::kGateUp && a.kind != LinearKind::kDown) return false;
-  const int32_t rows = a.kind == LinearKind::kGateUp ? a.weights.rows / 2 : a.weights.rows;
   return queue.overlap && a.weights.fp8 && a.tokens >= kLeastBulkTokens &&
-         a.tokens <= kMostBulkTokens && rows % 32 == 0 && a.weights.columns % 256 == 0 &&
+         a.tokens <= kMostBulkTokens && a.weights.rows % 32 == 0 && a.weights.columns % 256 == 0 &&
          a.weights.columns <= most_columns(6);
 }
 

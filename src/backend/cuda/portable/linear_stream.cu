@@ -282,23 +282,25 @@ void launch_linear_stream(const LinearArgs& args, const Queue& queue) {
   }
 }
 
-int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, int64_t pairs,
-                           int32_t experts, const Queue& queue) {
-  if (linear_bulk_serves(gate_up, queue) && linear_bulk_serves(down, queue)) return kBulkTileTokens;
-  return pairs > int64_t{48} * experts ? kTileTokens : kSmallTileTokens;
+int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, const Queue& queue) {
+  const bool bulk = linear_bulk_serves(gate_up, queue) && linear_bulk_serves(down, queue);
+  return bulk ? kBulkTileTokens : kTileTokens;
 }
 
 void launch_linear(const LinearArgs& args, const Queue& queue) {
   if (args.weights.rows == 0 || args.tokens == 0) return;
   const bool experts = args.kind == LinearKind::kGateUp || args.kind == LinearKind::kDown;
+  const int32_t most_streamed = experts || args.weights.fp8 ? kStreamTokens : kStreamTokensBf16;
   if (experts && args.tile_tokens == kBulkTileTokens) {
     launch_linear_bulk(args, queue);
-  } else if (linear_wide_serves(args)) {
-    launch_linear_wide(args, queue);
-  } else if (args.tokens > kStreamTokens) {
-    launch_linear_tile(args, queue);
   } else if (const SingleArgs few{.linear = args}; !experts && single_serves(few, queue)) {
     launch_single(few, queue);
+  } else if (linear_splits(args, queue) > 1) {
+    launch_linear_tile(args, queue);
+  } else if (linear_wide_serves(args)) {
+    launch_linear_wide(args, queue);
+  } else if (args.tokens > most_streamed) {
+    launch_linear_tile(args, queue);
   } else {
     launch_linear_stream(args, queue);
   }

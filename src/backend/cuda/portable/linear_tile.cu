@@ -1,20 +1,45 @@
-// The tile form: 128 rows of weights by 64 or 32 tokens a block, chunks of 64 columns through a
-// ring of shared memory. Each warp owns 16 rows and all tokens, so a weight is widened once a
-// block.
+// The tile form: a block's rows of weights by 64 tokens, chunks of 64 columns through a ring of
+// shared memory. A warp takes some tensor core tiles of rows by some of tokens; it widens its
+// weights once a chunk, and leaves out tiles without tokens.
+#include <type_traits>
+
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kRows = 128, kStages = 4, kThreads = 256;
-constexpr int32_t kXStride = 144;  // bytes a token: 64 bf16 and 16 bytes against bank conflicts
+constexpr int32_t kStages = 4;
+constexpr int32_t kMostSplits = 8;  // blocks of a cluster
 
-template <bool kFp8, int32_t kTokens>
-struct Stage {
-  static constexpr int32_t kWeightStride = kFp8 ? 64 : 144;
-  unsigned char weights[kRows * kWeightStride];
-  unsigned char x[kTokens * kXStride];
+// Warps of a block by rows and by tokens, and a warp's tiles of 16 rows and of 8 tokens. What a
+// multiprocessor reads from shared memory for a product falls with the size of a warp's part.
+template <int32_t kRowWarpsOf, int32_t kTokenWarpsOf, int32_t kRowTilesOf>
+struct Form {
+  static constexpr int32_t kRowWarps = kRowWarpsOf, kTokenWarps = kTokenWarpsOf;
+  static constexpr int32_t kRowTiles = kRowTilesOf;
+  static constexpr int32_t kColumnTiles = kTileTokens / 8 / kTokenWarps;
+  static constexpr int32_t kThreads = kRowWarps * kTokenWarps * 32;
+  static constexpr int32_t kRows = kRowWarps * kRowTiles * 16;
+  static constexpr int32_t kBlocks = kRows == 128 ? 2 : 1;  // of a multiprocessor
 };
+using ManyTokens = Form<2, 2, 4>;  // 128 rows, and two blocks that do not wait for each other
+using FewRows = Form<4, 2, 2>;     // the same with more warps, for few blocks
+using FewTokens = Form<8, 1, 2>;   // 256 rows; no warp is idle when a tile has few
+
+// Rows of 64 columns without padding; where a vector of 16 bytes lies in its row depends on the
+// row, so that what a warp reads at once lies in different banks.
+template <typename F, bool kFp8>
+struct Stage {
+  static constexpr int32_t kRowBytes = kFp8 ? 64 : 128, kXRowBytes = 128;
+  unsigned char weights[F::kRows * kRowBytes];
+  unsigned char x[kTileTokens * kXRowBytes];
+};
+// Of a row of 128 bytes the halves change places in odd rows; of one of 64, in every other pair.
+template <int32_t kRowBytes>
+__device__ inline int32_t place(int32_t row, int32_t vector) {
+  return row * kRowBytes +
+         (kRowBytes == 128 ? vector ^ (row & 1) << 2 : vector ^ (row >> 1 & 1) << 1) * 16;
+}
 
 __device__ inline void copy_async(void* to, const void* from) {
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
@@ -26,15 +51,49 @@ __device__ void wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
-template <LinearKind kKind, bool kFp8, int32_t kTokens>
-__global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a, Mark mark) {
+__device__ inline void load_words(uint32_t (&to)[2], const void* from) {
+  const uint2 words = *static_cast<const uint2*>(from);
+  to[0] = words.x, to[1] = words.y;
+}
+__device__ inline void load_words(uint32_t (&to)[4], const void* from) {
+  const uint4 words = *static_cast<const uint4*>(from);
+  to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
+}
+
+// Every block of the cluster comes here, and sees what the others wrote before.
+__device__ inline void sync_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+#endif
+}
+// What lies at the same place in the shared memory of another block of the cluster.
+__device__ inline float read_cluster(const float* place, int32_t rank) {
+  float value = 0;
+#if __CUDA_ARCH__ >= 900
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
+  asm volatile(
+      "{.reg .b32 there; mapa.shared::cluster.u32 there, %1, %2; ld.shared::cluster.f32 %0, "
+      "[there];}"
+      : "=f"(value)
+      : "r"(address), "r"(rank)
+      : "memory");
+#endif
+  return value;
+}
+
+// With kSplit the blocks of a cluster share the columns.
+template <LinearKind kKind, bool kFp8, typename F, bool kSplit>
+__global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArgs a, Mark mark) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
+  using S = Stage<F, kFp8>;
   extern __shared__ __align__(16) unsigned char memory[];
-  wait_for_previous();
-  start_next(mark);
-  auto* stages = reinterpret_cast<Stage<kFp8, kTokens>*>(memory);
-  int32_t matrix = 0, first = blockIdx.y * kTokens, count = min(kTokens, a.tokens - first);
+  if constexpr (kGrouped) {
+    wait_for_previous();
+    start_next(mark);
+  }
+  auto* stages = reinterpret_cast<S*>(memory);
+  int32_t matrix = 0, first = blockIdx.y * kTileTokens, count = min(kTileTokens, a.tokens - first);
   if constexpr (kGrouped) {
     if (static_cast<int32_t>(blockIdx.y) >= *a.lists.num_tiles) return;
     const Work work = a.lists.tiles[blockIdx.y];
@@ -45,135 +104,249 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(LinearArgs a, Mark mark)
       static_cast<const char*>(a.weights.data) + int64_t{matrix} * rows * columns * kBytes;
 
   // What this thread copies of every chunk: the same places of the weights and of x.
-  constexpr int32_t kWeightCopies = kRows * kVectors / kThreads, kXCopies = kTokens * 8 / kThreads;
+  constexpr int32_t kWeightCopies = F::kRows * kVectors / F::kThreads;
+  constexpr int32_t kXCopies = kTileTokens * 8 / F::kThreads;
   const char* weight_from[kWeightCopies];
   const uint16_t* x_from[kXCopies];
 #pragma unroll
   for (int32_t i = 0; i < kWeightCopies; ++i) {
-    const int32_t piece = i * kThreads + threadIdx.x;
+    const int32_t piece = i * F::kThreads + threadIdx.x;
     const int32_t row =
-        min(weight_row<kKind>(blockIdx.x * kRows + piece / kVectors, rows), rows - 1);
+        min(weight_row<kKind>(blockIdx.x * F::kRows + piece / kVectors, rows), rows - 1);
     weight_from[i] = data + int64_t{row} * columns * kBytes + piece % kVectors * 16;
   }
 #pragma unroll
   for (int32_t i = 0; i < kXCopies; ++i) {
-    const int32_t piece = i * kThreads + threadIdx.x;
+    const int32_t piece = i * F::kThreads + threadIdx.x;
     int32_t at = first + min(piece / 8, count - 1);  // tokens past the end are never stored
     if constexpr (kKind == LinearKind::kGateUp) at = a.lists.pair_token[at];
     x_from[i] = a.x + int64_t{at} * columns + piece % 8 * 8;
   }
-  const auto fetch = [&](int32_t chunk) {
-    if (chunk < num_chunks) {
-      Stage<kFp8, kTokens>& stage = stages[chunk % kStages];
+  // The chunks of this block.
+  const int32_t rank = kSplit ? static_cast<int32_t>(blockIdx.z) : 0;
+  const int32_t begin = kSplit ? rank * num_chunks / static_cast<int32_t>(gridDim.z) : 0;
+  const int32_t end =
+      kSplit ? (rank + 1) * num_chunks / static_cast<int32_t>(gridDim.z) : num_chunks;
+  const auto fetch_weights = [&](int32_t chunk) {
+    if (chunk >= end) return;
+    S& stage = stages[chunk % kStages];
 #pragma unroll
-      for (int32_t i = 0; i < kWeightCopies; ++i) {
-        const int32_t piece = i * kThreads + threadIdx.x;
-        copy_async(stage.weights + piece / kVectors * Stage<kFp8, kTokens>::kWeightStride +
-                       piece % kVectors * 16,
-                   weight_from[i] + int64_t{chunk} * 64 * kBytes);
-      }
+    for (int32_t i = 0; i < kWeightCopies; ++i) {
+      const int32_t piece = i * F::kThreads + threadIdx.x;
+      copy_async(stage.weights + place<S::kRowBytes>(piece / kVectors, piece % kVectors),
+                 weight_from[i] + int64_t{chunk} * 64 * kBytes);
+    }
+  };
+  const auto fetch_x = [&](int32_t chunk) {
+    if (chunk < end) {
+      S& stage = stages[chunk % kStages];
 #pragma unroll
       for (int32_t i = 0; i < kXCopies; ++i) {
-        const int32_t piece = i * kThreads + threadIdx.x;
-        copy_async(stage.x + piece / 8 * kXStride + piece % 8 * 16, x_from[i] + chunk * 64);
+        const int32_t piece = i * F::kThreads + threadIdx.x;
+        copy_async(stage.x + place<S::kXRowBytes>(piece / 8, piece % 8), x_from[i] + chunk * 64);
       }
     }
     commit();
   };
 
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const int32_t tile_row = blockIdx.x * kRows + warp * 16 + g;
+  const int32_t own_row = warp % F::kRowWarps * F::kRowTiles * 16 + g;  // within the block's
+  const int32_t own_token = warp / F::kRowWarps * F::kColumnTiles * 8;
+  const int32_t tile_row = blockIdx.x * F::kRows + own_row;
+  // A warp's rows lie within one row of scales, or its gate rows and its up rows do.
   const float *scales_low = nullptr, *scales_high = nullptr;
   if constexpr (kFp8) {
     const float* scales = a.weights.scales + int64_t{matrix} * divide_up(rows, 64) * num_chunks;
     scales_low = scales + min(weight_row<kKind>(tile_row, rows), rows - 1) / 64 * num_chunks;
     scales_high = scales + min(weight_row<kKind>(tile_row + 8, rows), rows - 1) / 64 * num_chunks;
   }
-  for (int32_t i = 0; i < kStages - 1; ++i) fetch(i);
-  float sums[kTokens / 8][4] = {};
-  for (int32_t chunk = 0; chunk < num_chunks; ++chunk) {
+  for (int32_t i = 0; i < kStages - 1; ++i) fetch_weights(begin + i);
+  if constexpr (!kGrouped) {
+    wait_for_previous();
+    start_next(mark);
+  }
+  for (int32_t i = 0; i < kStages - 1; ++i) fetch_x(begin + i);
+
+  // All chunks for the first kLive of the warp's tiles of tokens. A chunk is worked on in halves of
+  // 32 columns, a lane's being the 8 from 8 t on; the next half is on its way to the registers
+  // meanwhile.
+  const auto multiply = [&]<int32_t kLive>(std::integral_constant<int32_t, kLive>) {
+    constexpr int32_t kRowTiles = F::kRowTiles, kWords = 2 * kBytes;
+    uint32_t low[2][kRowTiles][kWords], high[2][kRowTiles][kWords], x[2][kLive][4];
+    const auto load = [&](int32_t chunk, int32_t half) {
+      const S& stage = stages[chunk % kStages];
+#pragma unroll
+      for (int32_t m = 0; m < kRowTiles; ++m) {
+        const int32_t row = own_row + m * 16;
+        const int32_t vector = kFp8 ? 2 * half + t / 2 : 4 * half + t,
+                      within = kFp8 ? t % 2 * 8 : 0;
+        load_words(low[half][m], stage.weights + place<S::kRowBytes>(row, vector) + within);
+        load_words(high[half][m], stage.weights + place<S::kRowBytes>(row + 8, vector) + within);
+      }
+#pragma unroll
+      for (int32_t n = 0; n < kLive; ++n) {
+        load_words(x[half][n], stage.x + place<S::kXRowBytes>(own_token + n * 8 + g, 4 * half + t));
+      }
+    };
+    float sums[kRowTiles][kLive][4] = {}, part[kRowTiles][kLive][4];
+    const auto multiply_half = [&](int32_t half) {
+#pragma unroll
+      for (int32_t step = 0; step < 2; ++step) {
+        uint32_t w[kRowTiles][4];
+#pragma unroll
+        for (int32_t m = 0; m < kRowTiles; ++m) {
+          if constexpr (kFp8) {
+            w[m][0] = widen_low(low[half][m][step]), w[m][1] = widen_low(high[half][m][step]);
+            w[m][2] = widen_high(low[half][m][step]), w[m][3] = widen_high(high[half][m][step]);
+          } else {
+            w[m][0] = low[half][m][2 * step], w[m][1] = high[half][m][2 * step];
+            w[m][2] = low[half][m][2 * step + 1], w[m][3] = high[half][m][2 * step + 1];
+          }
+        }
+#pragma unroll
+        for (int32_t n = 0; n < kLive; ++n) {
+#pragma unroll
+          for (int32_t m = 0; m < kRowTiles; ++m) {
+            mma<kFp8>(kFp8 ? part[m][n] : sums[m][n], w[m][0], w[m][1], w[m][2], w[m][3],
+                      x[half][n][2 * step], x[half][n][2 * step + 1]);
+          }
+        }
+      }
+    };
+    float next_low = kFp8 ? __ldg(scales_low + begin) : 1.0f;
+    float next_high = kFp8 ? __ldg(scales_high + begin) : 1.0f;
     wait<kStages - 2>();
     __syncthreads();
-    fetch(chunk + kStages - 1);
-    const Stage<kFp8, kTokens>& stage = stages[chunk % kStages];
-    uint32_t weights[4][4];  // of four steps of 16 columns
-    const auto* low = reinterpret_cast<const uint4*>(
-        stage.weights + (warp * 16 + g) * Stage<kFp8, kTokens>::kWeightStride + t * 16 * kBytes);
-    const auto* high = reinterpret_cast<const uint4*>(
-        stage.weights + (warp * 16 + g + 8) * Stage<kFp8, kTokens>::kWeightStride +
-        t * 16 * kBytes);
-    if constexpr (kFp8) {
-      const uint4 a_low = *low, a_high = *high;
-      const uint32_t four_low[] = {a_low.x, a_low.y, a_low.z, a_low.w};
-      const uint32_t four_high[] = {a_high.x, a_high.y, a_high.z, a_high.w};
+    load(begin, 0);
+    for (int32_t chunk = begin; chunk < end; ++chunk) {
+      [[maybe_unused]] const float scale_low = next_low, scale_high = next_high;
+      if constexpr (kFp8) {
+        const int32_t next = min(chunk + 1, end - 1);
+        next_low = __ldg(scales_low + next), next_high = __ldg(scales_high + next);
 #pragma unroll
-      for (int32_t step = 0; step < 4; ++step) {
-        weights[step][0] = widen_low(four_low[step]);
-        weights[step][1] = widen_low(four_high[step]);
-        weights[step][2] = widen_high(four_low[step]);
-        weights[step][3] = widen_high(four_high[step]);
+        for (auto& row : part) {
+#pragma unroll
+          for (auto& tile : row) tile[0] = tile[1] = tile[2] = tile[3] = 0;
+        }
       }
+      load(chunk, 1);
+      multiply_half(0);
+      wait<kStages - 3>();
+      __syncthreads();
+      load(chunk + 1, 0);  // after the last chunk: what an earlier one left
+      fetch_weights(chunk + kStages - 1);
+      fetch_x(chunk + kStages - 1);
+      multiply_half(1);
+      if constexpr (kFp8) {
+#pragma unroll
+        for (int32_t m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+          for (int32_t n = 0; n < kLive; ++n) {
+            sums[m][n][0] += scale_low * part[m][n][0];
+            sums[m][n][1] += scale_low * part[m][n][1];
+            sums[m][n][2] += scale_high * part[m][n][2];
+            sums[m][n][3] += scale_high * part[m][n][3];
+          }
+        }
+      }
+    }
+    if constexpr (kSplit) {
+      // The blocks of a cluster add their parts up, each some tiles, in order.
+      constexpr int32_t kSums = kRowTiles * kLive * 4, kItems = kSums / 2 * F::kRowWarps;
+      auto* own = reinterpret_cast<float*>(memory);
+      __syncthreads();
+#pragma unroll
+      for (int32_t i = 0; i < kSums; ++i) {
+        own[(warp * kSums + i) * 32 + lane] = sums[i / 4 / kLive][i / 4 % kLive][i % 4];
+      }
+      sync_cluster();
+      const auto parts = static_cast<int32_t>(gridDim.z);
+      for (int32_t i = rank * F::kRowWarps + warp; i < kItems; i += parts * F::kRowWarps) {
+        const int32_t of = i / (kSums / 2), odd = i % 2, tile = i / 2 % (kSums / 4);
+        const float* place = own + (of * kSums + tile * 4 + odd) * 32 + lane;
+        float low_sum = 0, high_sum = 0;
+        for (int32_t part = 0; part < parts; ++part) {
+          low_sum += read_cluster(place, part);
+          high_sum += read_cluster(place + 2 * 32, part);
+        }
+        const int32_t token = tile % kLive * 8 + 2 * t + odd;
+        const int32_t row = blockIdx.x * F::kRows + (of * kRowTiles + tile / kLive) * 16 + g;
+        if (token < count) put<kKind>(a, first + token, row, low_sum, high_sum);
+      }
+      sync_cluster();  // nobody leaves while others read
     } else {
 #pragma unroll
-      for (int32_t half = 0; half < 2; ++half) {
-        const uint4 a_low = low[half], a_high = high[half];
-        weights[2 * half][0] = a_low.x, weights[2 * half][2] = a_low.y;
-        weights[2 * half + 1][0] = a_low.z, weights[2 * half + 1][2] = a_low.w;
-        weights[2 * half][1] = a_high.x, weights[2 * half][3] = a_high.y;
-        weights[2 * half + 1][1] = a_high.z, weights[2 * half + 1][3] = a_high.w;
+      for (int32_t m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+        for (int32_t n = 0; n < kLive; ++n) {
+          const int32_t token = own_token + n * 8 + 2 * t, row = tile_row + m * 16;
+          const auto& sum = sums[m][n];
+          if (token < count) put<kKind>(a, first + token, row, sum[0], sum[2]);
+          if (token + 1 < count) put<kKind>(a, first + token + 1, row, sum[1], sum[3]);
+        }
       }
     }
-    const float scale_low = kFp8 ? __ldg(scales_low + chunk) : 1.0f;
-    const float scale_high = kFp8 ? __ldg(scales_high + chunk) : 1.0f;
-#pragma unroll
-    for (int32_t n = 0; n < kTokens / 8; ++n) {
-      const auto* x = reinterpret_cast<const uint4*>(stage.x + (n * 8 + g) * kXStride + t * 32);
-      const uint4 b0 = x[0], b1 = x[1];
-      float part[4] = {};
-      mma<kFp8>(part, weights[0][0], weights[0][1], weights[0][2], weights[0][3], b0.x, b0.y);
-      mma<kFp8>(part, weights[1][0], weights[1][1], weights[1][2], weights[1][3], b0.z, b0.w);
-      mma<kFp8>(part, weights[2][0], weights[2][1], weights[2][2], weights[2][3], b1.x, b1.y);
-      mma<kFp8>(part, weights[3][0], weights[3][1], weights[3][2], weights[3][3], b1.z, b1.w);
-      sums[n][0] += scale_low * part[0];
-      sums[n][1] += scale_low * part[1];
-      sums[n][2] += scale_high * part[2];
-      sums[n][3] += scale_high * part[3];
+  };
+  if constexpr (F::kTokenWarps == 1) {
+    if (count <= 16) {
+      multiply(std::integral_constant<int32_t, 2>());
+    } else if (count <= 32) {
+      multiply(std::integral_constant<int32_t, 4>());
+    } else if (count <= 48) {
+      multiply(std::integral_constant<int32_t, 6>());
+    } else {
+      multiply(std::integral_constant<int32_t, 8>());
     }
-  }
-#pragma unroll
-  for (int32_t n = 0; n < kTokens / 8; ++n) {
-    const int32_t token = n * 8 + 2 * t;
-    if (token < count) put<kKind>(a, first + token, tile_row, sums[n][0], sums[n][2]);
-    if (token + 1 < count) put<kKind>(a, first + token + 1, tile_row, sums[n][1], sums[n][3]);
+  } else {
+    multiply(std::integral_constant<int32_t, F::kColumnTiles>());
   }
 }
 
-template <LinearKind kKind, bool kFp8, int32_t kTokens>
-void launch(const LinearArgs& a, const Queue& queue) {
+template <LinearKind kKind, bool kFp8, typename F, bool kSplit = false>
+void launch(const LinearArgs& a, const Queue& queue, int32_t splits = 1) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
-  constexpr size_t kSharedBytes = kStages * sizeof(Stage<kFp8, kTokens>);
-  const auto kernel = tile_kernel<kKind, kFp8, kTokens>;
+  constexpr size_t kSharedBytes = kStages * sizeof(Stage<F, kFp8>);
+  const auto kernel = tile_kernel<kKind, kFp8, F, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(kSharedBytes));
-  const dim3 grid(divide_up(a.weights.rows, kRows),
-                  kGrouped ? a.max_tiles : divide_up(a.tokens, kTokens));
-  enqueue(kernel, grid, kThreads, kSharedBytes, queue, a);
+  const dim3 grid(divide_up(a.weights.rows, F::kRows),
+                  kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens), splits);
+  enqueue(kernel, grid, F::kThreads, kSharedBytes, queue, a, splits);
 }
 
 template <LinearKind kKind, bool kFp8>
-void launch_width(const LinearArgs& a, const Queue& queue) {
+void launch_form(const LinearArgs& a, const Queue& queue) {
   if constexpr (kKind == LinearKind::kGateUp || kKind == LinearKind::kDown) {
-    if (a.tile_tokens == kSmallTileTokens) return launch<kKind, kFp8, kSmallTileTokens>(a, queue);
+    // Experts with less than two tiles of tokens on average.
+    if (kFp8 && a.max_tiles < 3 * a.max_active) return launch<kKind, kFp8, FewTokens>(a, queue);
+  } else {
+    if constexpr (kFp8) {
+      const int32_t splits = linear_splits(a, queue);
+      if (splits > 1) return launch<kKind, kFp8, FewTokens, true>(a, queue, splits);
+    }
+    const int32_t blocks = divide_up(a.weights.rows, 128) * divide_up(a.tokens, kTileTokens);
+    if (blocks < 2 * a.multiprocessors) return launch<kKind, kFp8, FewRows>(a, queue);
   }
-  launch<kKind, kFp8, kTileTokens>(a, queue);
+  launch<kKind, kFp8, ManyTokens>(a, queue);
 }
 
 template <LinearKind kKind>
 void launch_kind(const LinearArgs& a, const Queue& queue) {
-  a.weights.fp8 ? launch_width<kKind, true>(a, queue) : launch_width<kKind, false>(a, queue);
+  a.weights.fp8 ? launch_form<kKind, true>(a, queue) : launch_form<kKind, false>(a, queue);
 }
 
 }  // namespace
+
+int32_t linear_splits(const LinearArgs& a, const Queue& queue) {
+  if (!queue.overlap || !a.weights.fp8 || a.tokens <= kStreamTokens ||
+      a.kind == LinearKind::kGateUp || a.kind == LinearKind::kDown) {
+    return 1;
+  }
+  const int32_t blocks =
+      divide_up(a.weights.rows, FewTokens::kRows) * divide_up(a.tokens, kTileTokens);
+  const int32_t splits = min(kMostSplits, a.multiprocessors / blocks);
+  return a.weights.columns / 64 >= 4 * splits ? max(1, splits) : 1;
+}
 
 void launch_linear_tile(const LinearArgs& args, const Queue& queue) {
   switch (args.kind) {

@@ -60,117 +60,6 @@ __device__ inline float dot(const float4& a, const float4& b) {
   return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
 }
 
-constexpr int32_t kRouterWarps = 8, kRouterTokens = 8, kRouterExperts = 4;
-constexpr int32_t kRouterVectors = 3;  // of an expert's row in a lane, before memory is asked again
-constexpr int32_t kRouterMost = 64;    // tokens; for more a warp takes an expert
-
-// Sums of 32 values over the lanes of a warp: lane i gets that of value i.
-__device__ inline float transposed_sums(float (&values)[32], int32_t lane) {
-#pragma unroll
-  for (int32_t half = 16; half > 0; half /= 2) {
-    const bool upper = (lane & half) != 0;
-#pragma unroll
-    for (int32_t i = 0; i < half; ++i) {
-      const float give = upper ? values[i] : values[i + half];
-      const float keep = upper ? values[i + half] : values[i];
-      values[i] = keep + __shfl_xor_sync(kAllLanes, give, half);
-    }
-  }
-  return values[0];
-}
-
-// A block takes some experts and some tokens, its warps share the columns. The experts' rows are
-// fetched before the kernel ahead has ended.
-__global__ void __launch_bounds__(kRouterWarps * 32) router_kernel(RouterArgs a, Mark mark) {
-  __shared__ float shared[kRouterWarps][32];
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int32_t vectors = a.width / 4, first_expert = blockIdx.x * kRouterExperts;
-  const float4* gate[kRouterExperts];
-  float4 weights[kRouterExperts][kRouterVectors];
-#pragma unroll
-  for (int32_t e = 0; e < kRouterExperts; ++e) {
-    const int32_t expert = min(first_expert + e, a.num_experts - 1);
-    gate[e] = reinterpret_cast<const float4*>(a.gate + int64_t{expert} * a.width);
-#pragma unroll
-    for (int32_t n = 0; n < kRouterVectors; ++n) {
-      const int32_t i = (n * kRouterWarps + warp) * 32 + lane;
-      weights[e][n] = i < vectors ? __ldg(gate[e] + i) : float4{0, 0, 0, 0};
-    }
-  }
-  wait_for_previous();
-  start_next(mark);
-  const int32_t first = blockIdx.y * kRouterTokens,
-                count = min(kRouterTokens, a.num_tokens - first);
-  const float4* x = reinterpret_cast<const float4*>(a.x) + int64_t{first} * vectors;
-  float sums[kRouterExperts * kRouterTokens] = {};
-#pragma unroll
-  for (int32_t n = 0; n < kRouterVectors; ++n) {
-    const int32_t i = (n * kRouterWarps + warp) * 32 + lane;
-    if (i >= vectors) break;
-#pragma unroll
-    for (int32_t t = 0; t < kRouterTokens; ++t) {
-      const float4 v = x[int64_t{min(t, count - 1)} * vectors + i];
-#pragma unroll
-      for (int32_t e = 0; e < kRouterExperts; ++e) {
-        sums[e * kRouterTokens + t] += dot(weights[e][n], v);
-      }
-    }
-  }
-  for (int32_t i = (kRouterVectors * kRouterWarps + warp) * 32 + lane; i < vectors;
-       i += kRouterWarps * 32) {
-#pragma unroll
-    for (int32_t t = 0; t < kRouterTokens; ++t) {
-      const float4 v = x[int64_t{min(t, count - 1)} * vectors + i];
-#pragma unroll
-      for (int32_t e = 0; e < kRouterExperts; ++e) {
-        sums[e * kRouterTokens + t] += dot(__ldg(gate[e] + i), v);
-      }
-    }
-  }
-  shared[warp][lane] = transposed_sums(sums, lane);
-  __syncthreads();
-  if (warp > 0) return;
-  float sum = 0;
-#pragma unroll
-  for (int32_t w = 0; w < kRouterWarps; ++w) sum += shared[w][lane];
-  const int32_t expert = first_expert + lane / kRouterTokens, t = lane % kRouterTokens;
-  if (expert < a.num_experts && t < count) {
-    a.logits[int64_t{first + t} * a.num_experts + expert] = sum;
-  }
-}
-
-constexpr int32_t kManyTokens = 8;
-
-// A warp an expert; a pass over its row of the gate serves some tokens at once.
-__global__ void __launch_bounds__(kRouterWarps * 32) many_router_kernel(RouterArgs a, Mark mark) {
-  wait_for_previous();
-  start_next(mark);
-  const int32_t lane = threadIdx.x % 32;
-  const int32_t expert = blockIdx.x * kRouterWarps + threadIdx.x / 32;
-  const int32_t first = blockIdx.y * kManyTokens;
-  if (expert >= a.num_experts) return;
-  const auto* gate = reinterpret_cast<const float4*>(a.gate + int64_t{expert} * a.width);
-  const int32_t count = min(kManyTokens, a.num_tokens - first);
-  const int32_t vectors = a.width / 4;
-  const float4* x[kManyTokens];
-#pragma unroll
-  for (int32_t t = 0; t < kManyTokens; ++t) {
-    x[t] = reinterpret_cast<const float4*>(a.x) + int64_t{first + min(t, count - 1)} * vectors;
-  }
-  float sums[kManyTokens] = {};
-#pragma unroll 2
-  for (int32_t i = lane; i < vectors; i += 32) {
-    const float4 w = __ldg(gate + i);
-#pragma unroll
-    for (int32_t t = 0; t < kManyTokens; ++t) sums[t] += dot(w, __ldg(x[t] + i));
-  }
-#pragma unroll
-  for (int32_t t = 0; t < kManyTokens; ++t) {
-    const float sum = warp_sum(sums[t]);
-    if (lane == 0 && t < count) a.logits[int64_t{first + t} * a.num_experts + expert] = sum;
-  }
-}
-
 constexpr int32_t kFewWarps = 4, kGateVectors = 24;
 
 // A warp an expert. Its row of the gate is fetched before the kernel ahead has ended.
@@ -236,13 +125,6 @@ void launch_norm(const NormArgs& args, const Queue& queue) {
   int32_t threads = 32;
   while (threads < kMaxThreads && threads < args.width / 4) threads += 32;
   enqueue(norm_kernel, args.rows, threads, 0, queue, args);
-}
-
-void launch_router(const RouterArgs& args, const Queue& queue) {
-  const bool few = args.num_tokens <= kRouterMost;
-  const dim3 grid(divide_up(args.num_experts, few ? kRouterExperts : kRouterWarps),
-                  divide_up(args.num_tokens, few ? kRouterTokens : kManyTokens));
-  enqueue(few ? router_kernel : many_router_kernel, grid, kRouterWarps * 32, 0, queue, args);
 }
 
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {

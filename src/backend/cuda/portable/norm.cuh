@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"
+#include "backend/cuda/portable/gate.cuh"
 
 namespace m2::cuda {
 
@@ -33,21 +34,11 @@ struct NormArgs {
 };
 void launch_norm(const NormArgs& args, const Queue& queue);
 
-// logits[t, e] = gate[e] x[t], all fp32. Moves 4 * experts * width bytes; 2 flops a weight and
-// token.
-struct RouterArgs {
-  const float* x = nullptr;     // [tokens, width]
-  const float* gate = nullptr;  // [experts, width]
-  int32_t num_tokens = 0, num_experts = 0, width = 0;
-  float* logits = nullptr;  // [tokens, experts]
-};
-void launch_router(const RouterArgs& args, const Queue& queue);
-
-// Both for few tokens: every block norms them all for itself.
+// The norm and the router for few tokens: every block norms them all for itself.
 inline constexpr int32_t kNormRouterTokens = 4;
 struct NormRouterArgs {
   NormArgs norm;      // without sums, index and exact_out
-  RouterArgs router;  // x is not used
+  RouterArgs router;  // x is not used, nothing is split
 };
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue);
 

@@ -6,22 +6,23 @@ namespace {
 
 // One warp.
 template <int32_t kLaneExperts>
-__device__ void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
+__device__ void choose(const ChooseArgs& a, const float* logits, int32_t token, int32_t lane) {
   const int64_t place = int64_t{token} * a.count;
   if (token >= *a.real_tokens) {
     if (lane < a.count) a.chosen[place + lane] = -1, a.weights[place + lane] = 0;
     return;
   }
-  const Choice choice = choose_experts<kLaneExperts>(a.logits + int64_t{token} * a.num_experts,
-                                                     a.bias, a.num_experts, a.count, lane);
+  const Choice choice = choose_experts<kLaneExperts>(logits, a.bias, a.num_experts, a.count, lane);
   if (lane < a.count) {
     a.chosen[place + lane] = choice.expert;
     a.weights[place + lane] = choice.weight;
   }
 }
 
-__device__ inline void choose(const ChooseArgs& a, int32_t token, int32_t lane) {
-  a.num_experts <= 256 ? choose<8>(a, token, lane) : choose<kMaxExperts / 32>(a, token, lane);
+__device__ inline void choose(const ChooseArgs& a, const float* logits, int32_t token,
+                              int32_t lane) {
+  a.num_experts <= 256 ? choose<8>(a, logits, token, lane)
+                       : choose<kMaxExperts / 32>(a, logits, token, lane);
 }
 
 constexpr int32_t kChooseWarps = 4;
@@ -29,7 +30,26 @@ __global__ void __launch_bounds__(kChooseWarps * 32) choose_kernel(ChooseArgs a,
   wait_for_previous();
   start_next(mark);
   const int32_t token = blockIdx.x * kChooseWarps + threadIdx.x / 32;
-  if (token < a.num_tokens) choose(a, token, threadIdx.x % 32);
+  if (token >= a.num_tokens) return;
+  choose(a, a.logits + int64_t{token} * a.num_experts, token, threadIdx.x % 32);
+}
+
+// The same for logits that are still sums to be made: a block a token.
+constexpr int32_t kSumThreads = 256;
+__global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(ChooseArgs a, Mark mark) {
+  __shared__ float logits[kMaxExperts];
+  wait_for_previous();
+  start_next(mark);
+  const int64_t stride = int64_t{a.num_tokens} * a.num_experts;
+  for (int32_t e = threadIdx.x; e < a.num_experts; e += kSumThreads) {
+    const float* from = a.logits + int64_t{blockIdx.x} * a.num_experts + e;
+    float sum = 0;
+#pragma unroll 16
+    for (int32_t i = 0; i < a.splits; ++i) sum += from[i * stride];
+    logits[e] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) choose(a, logits, blockIdx.x, threadIdx.x);
 }
 
 constexpr int32_t kThreads = 1024, kWarps = kThreads / 32;
@@ -67,12 +87,10 @@ __device__ Counts scan(uint64_t own, uint64_t* shared, Counts& total) {
 struct GroupStep {
   ChooseArgs choose;
   GroupArgs group;
-  bool choose_too;
 };
 
 // One block. Each warp has a stretch of the pairs and its own counters, so that the order within an
-// expert is that of the pairs, in every run. With `choose_too` its warps first choose for the
-// tokens.
+// expert is that of the pairs, in every run.
 __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark mark) {
   extern __shared__ int32_t counts[];  // [warps][experts]
   __shared__ int32_t begins[kMaxExperts];
@@ -82,11 +100,6 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark ma
   for (int32_t i = threadIdx.x; i < kWarps * experts; i += kThreads) counts[i] = 0;
   wait_for_previous();
   start_next(mark);
-  if (args.choose_too) {
-    for (int32_t token = warp; token < args.choose.num_tokens; token += kWarps) {
-      choose(args.choose, token, lane);
-    }
-  }
   __syncthreads();
   const int32_t pairs = args.choose.num_tokens * args.choose.count;
   const int32_t stretch = divide_up(pairs, kWarps);
@@ -152,7 +165,9 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Ma
   wait_for_previous();
   start_next(mark);
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  if (warp < args.choose.num_tokens) choose(args.choose, warp, lane);
+  if (warp < args.choose.num_tokens) {
+    choose(args.choose, args.choose.logits + int64_t{warp} * args.choose.num_experts, warp, lane);
+  }
   __syncthreads();
   if (warp > 0) return;
   const ExpertLists& lists = args.group.lists;
@@ -190,19 +205,20 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Ma
 }  // namespace
 
 void launch_route(const RouteArgs& a, const Queue& queue) {
-  if (a.choose.num_tokens <= kFewTokens && a.choose.num_tokens * a.choose.count <= kFewPairs) {
-    enqueue(few_kernel, 1, a.choose.num_tokens * 32, 0, queue, GroupStep{a.choose, a.group, true});
+  const int32_t tokens = a.choose.num_tokens;
+  if (tokens <= kFewTokens && tokens * a.choose.count <= kFewPairs && a.choose.splits == 1) {
+    enqueue(few_kernel, 1, tokens * 32, 0, queue, GroupStep{a.choose, a.group});
     return;
   }
-  const bool few = a.choose.num_tokens <= kWarps;
-  if (!few) {
-    enqueue(choose_kernel, divide_up(a.choose.num_tokens, kChooseWarps), kChooseWarps * 32, 0,
-            queue, a.choose);
+  if (a.choose.splits > 1) {
+    enqueue(sum_choose_kernel, tokens, kSumThreads, 0, queue, a.choose);
+  } else {
+    enqueue(choose_kernel, divide_up(tokens, kChooseWarps), kChooseWarps * 32, 0, queue, a.choose);
   }
   const size_t shared_bytes = size_t{kWarps} * a.group.num_experts * sizeof(int32_t);
   cudaFuncSetAttribute(group_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
-  enqueue(group_kernel, 1, kThreads, shared_bytes, queue, GroupStep{a.choose, a.group, few});
+  enqueue(group_kernel, 1, kThreads, shared_bytes, queue, GroupStep{a.choose, a.group});
 }
 
 }  // namespace m2::cuda

@@ -11,8 +11,9 @@ inline constexpr int32_t kMaxExpertsPerToken = 32;
 // The k largest sigmoid(logit) + bias of each token, ties to the lower index, in falling order;
 // their weights are the sigmoids alone, made to sum to 1.
 struct ChooseArgs {
-  const float* logits = nullptr;  // [tokens, experts]
-  const float* bias = nullptr;    // [experts]
+  const float* logits = nullptr;  // [splits, tokens, experts], as gate.cuh leaves them
+  int32_t splits = 1;
+  const float* bias = nullptr;  // [experts]
   // Those that are not padding; padding chooses expert -1, which nobody has.
   const int32_t* real_tokens = nullptr;  // [1]
   int32_t num_tokens = 0, num_experts = 0, count = 0;
