@@ -19,6 +19,7 @@ import time
 import pytest
 
 from conftest import BIN, POCKET, SPLIT, clean_environment, free_port
+from flags_test import certificates  # noqa: F401  (a fixture)
 from mirror import COMMIT, Mirror
 
 NAME = "MiniMaxAI/MiniMax-M2.5"
@@ -36,9 +37,10 @@ def pocket_files(need_pocket):
 
 
 def environment(mirror, home, **extra):
-    kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    kept = {name: value for name, value in clean_environment(kept).items()
-            if "proxy" not in name.lower()}
+    """Without this machine's own proxies and certificates."""
+    kept = {name: value for name, value in clean_environment().items()
+            if "proxy" not in name.lower()
+            and name not in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}
     return kept | {"HF_ENDPOINT": mirror.url, "HF_HOME": str(home), "HF_HUB_DOWNLOAD_TIMEOUT": "20",
                    "HF_HUB_DISABLE_TELEMETRY": "1"} | extra
 
@@ -215,6 +217,55 @@ def test_what_the_command_line_and_the_environment_say(pocket_files, tmp_path):
         assert done.returncode == 1 and "modelscope download" in done.stderr
         done = download(mirror, tmp_path, name="MiniMaxAI/Other", env={"HF_TOKEN": "secret"})
         assert done.returncode == 1 and "is not on the hub" in done.stderr
+
+
+def test_a_pull_requests_revision(pocket_files, tmp_path):
+    """refs/pr/1, as the hub names what is proposed: escaped in URLs, a path in the cache."""
+    revision = "refs/pr/1"
+    with Mirror(pocket_files, revisions=("main", revision)) as mirror:
+        done = download(mirror, tmp_path, "--revision", revision)
+        assert done.returncode == 0, done.stderr
+        ref = tmp_path / "hub" / REPOSITORY / "refs" / revision
+        assert ref.read_text() == COMMIT
+        assert not (tmp_path / "hub" / REPOSITORY / "refs/main").exists()
+        seen = python(mirror, tmp_path, f"""
+            import json, huggingface_hub as hub
+            print(json.dumps(hub.snapshot_download("{NAME}", revision="{revision}",
+                                                   local_files_only=True)))
+        """)
+        assert seen == str(snapshot(tmp_path))
+        offline = download(mirror, tmp_path, "--revision", revision, env={"HF_HUB_OFFLINE": "1"})
+        assert offline.returncode == 0 and offline.stdout.strip() == seen, offline.stderr
+        asked = len(mirror.asked)
+        for wrong in ("refs/../main", "../main", "refs//pr", "/refs", "refs/pr/.x"):
+            done = download(mirror, tmp_path, "--revision", wrong)
+            assert done.returncode != 0 and wrong in done.stderr, done.stderr
+        assert len(mirror.asked) == asked
+        done = download(mirror, tmp_path, "--revision", "refs/pr/2")
+        assert done.returncode == 1 and "refs/pr/2" in done.stderr, done.stderr
+
+
+def test_a_mirror_over_https(pocket_files, tmp_path, certificates):  # noqa: F811
+    """Its certificate is its own: taken where a variable names it, and nowhere else."""
+    certificate, key = certificates / "server.pem", certificates / "server.key"
+    with Mirror(pocket_files, tls=(certificate, key), token="secret") as mirror:
+        env = {"HF_TOKEN": "secret"}
+        done = download(mirror, tmp_path, "--tries", 1, env=env)
+        assert done.returncode == 1 and "certificate" in done.stderr.lower(), done.stderr
+        assert not mirror.asked
+        for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            home = tmp_path / variable
+            done = download(mirror, home, env=env | {variable: str(certificate)})
+            assert done.returncode == 0, done.stderr
+            assert whole_files(home, pocket_files) == COMPLETE
+        assert all(("Authorization" in headers) == (server == "hub")
+                   for server, _, _, headers in mirror.asked)
+    # From https nothing leads to http.
+    with Mirror(pocket_files, tls=(certificate, key), store_tls=False) as mirror:
+        done = download(mirror, tmp_path / "mixed", "--tries", 1,
+                        env={"SSL_CERT_FILE": str(certificate)})
+        assert done.returncode == 1 and "without TLS: not followed" in done.stderr, done.stderr
+        assert mirror.sent == 0
 
 
 def test_a_proxy_is_used(pocket_files, tmp_path):
@@ -430,8 +481,8 @@ def test_both_share_locks(pocket_files, tmp_path):
 
 
 def test_serve_downloads_and_answers(pocket_files, tmp_path, start):
-    """The guide's first command."""
-    flags = ["serve", NAME, "--trust-remote-code", "--tensor-parallel-size", "4", *SPLIT]
+    """The guide's first command, on one rank: deploy_guide_test.py runs it on four."""
+    flags = ["serve", NAME, "--trust-remote-code", *SPLIT]
     with Mirror(pocket_files) as mirror:
         first = start("m2", flags, env=environment(mirror, tmp_path))
         reply = first.client().chat.completions.create(

@@ -6,6 +6,7 @@ which is another origin. What each was asked is kept, and what it sent is counte
 import hashlib
 import http.server
 import json
+import ssl
 import threading
 import time
 import urllib.parse
@@ -60,11 +61,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.mirror.send(self, body)
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # With Python's own 5, connections that come at once are dropped and tried again after a second.
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        pass  # a client that was killed
+
+
 class Mirror:
     """`faults` is a dict; hub_test.py's table tells what each does."""
 
     def __init__(self, files, faults=None, repository="MiniMaxAI/MiniMax-M2.5", card=None,
-                 token=None):
+                 token=None, revisions=("main", COMMIT), tls=None, store_tls=True):
+        """`revisions` are those that it knows; `tls` is (certificate, key): both servers speak
+        HTTPS then, the store only with `store_tls`."""
+        self.revisions = revisions
         self.files = {name: File(name, data) for name, data in files.items()}
         self.faults = dict(faults or {})
         self.repository, self.card, self.token = repository, card or {}, token
@@ -72,15 +85,22 @@ class Mirror:
         self.sent = 0    # bytes of large files
         self.lock = threading.Lock()
         self.counts = {}
-        self.hub, self.store = self.serve("hub"), self.serve("store")
-        self.url = f"http://127.0.0.1:{self.hub.server_address[1]}"
-        self.store_url = f"http://127.0.0.1:{self.store.server_address[1]}"
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+        store_context = context if store_tls else None
+        self.hub, self.store = self.serve("hub", context), self.serve("store", store_context)
+        self.url, self.store_url = (
+            f"http{'s' if used else ''}://127.0.0.1:{server.server_address[1]}"
+            for server, used in ((self.hub, context), (self.store, store_context)))
 
-    def serve(self, role):
+    def serve(self, role, context):
         handler = type("Handler", (Handler,), {"mirror": self, "role": role})
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # a client that was killed
+        server = Listener(("127.0.0.1", 0), handler)
+        if context:  # the handshake is the handler's: one client's does not keep others waiting
+            server.socket = context.wrap_socket(server.socket, server_side=True,
+                                                 do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server
 
@@ -125,6 +145,9 @@ class Mirror:
             return request.reply(503, b"down", None, with_body)
         api = f"/api/models/{self.repository}"
         if parts.path.startswith(api + "/revision/"):
+            revision = parts.path[len(api + "/revision/"):]  # of one part: "/" is escaped
+            if "/" in revision or urllib.parse.unquote(revision) not in self.revisions:
+                return request.reply(404, b"", {"X-Error-Code": "RevisionNotFound"}, with_body)
             return request.reply(200, json.dumps(self.listing()).encode(),
                                  {"Content-Type": "application/json"}, with_body)
         if parts.path.startswith(api + "/tree/"):
