@@ -12,7 +12,7 @@ help:
 	@echo 'make test     unit, golden, oracle and end-to-end tests'
 	@echo 'make build    the release build alone: $(BUILD)/bin/m2'
 	@echo 'make format   rewrite C++ and Rust sources in the house style'
-	@echo 'make lint     style, include rules, clippy, clang-tidy'
+	@echo 'make lint     style, include rules, type names, clippy, clang-tidy'
 	@echo 'make bench    benchmarks of this machine'
 	@echo 'make fuzz     fuzz every target for FUZZ_SECONDS each (300)'
 	@echo 'make cuda     build/cuda: m2 with the GPU plug-in (no GPU is needed to build; ARCHITECTURES=all)'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style, include rules, clippy and clang-tidy. CI runs the first three (`scripts/lint.sh --quick`).
+# Style, include rules, type names, clippy and clang-tidy. CI runs all but the last (`scripts/lint.sh --quick`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 status=0
@@ -8,6 +8,8 @@ echo "lint: format"
 scripts/format.sh --check || status=1
 echo "lint: include rules"
 python3 tools/check_includes.py || status=1
+echo "lint: type names"
+python3 tools/check_type_names.py || status=1
 echo "lint: clippy"
 scripts/clippy.sh || status=1
 
