@@ -1,6 +1,6 @@
 """Writes a checkpoint of the real model's shape with random weights, to measure loading with.
 
-Usage: make_checkpoint.py FOLDER [--layers 3] [--like models/pocket]
+Usage: make_checkpoint.py FOLDER [--layers 3] [--experts 256] [--like models/pocket]
 Tokenizer and template come from the folder it is like; the config from there too, but for the shape.
 """
 import argparse
@@ -66,8 +66,10 @@ def main():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("folder", type=pathlib.Path)
     a.add_argument("--layers", type=int, default=3)
+    a.add_argument("--experts", type=int, default=256)
     a.add_argument("--like", type=pathlib.Path, default=pathlib.Path("models/pocket"))
     a = a.parse_args()
+    SHAPE["num_local_experts"] = a.experts
     a.folder.mkdir(parents=True, exist_ok=True)
     for path in a.like.iterdir():
         if path.suffix in (".json", ".jinja") and "index" not in path.name:

@@ -68,6 +68,7 @@ def wait_state(server, pattern):
 
 def test_health_tells_of_a_download(pocket_files, tmp_path, start):  # noqa: F811
     with Mirror(pocket_files, {"bytes_a_second": 1_000_000, "hub_delay": 0.2}) as mirror:
+        begin = time.monotonic()
         server = start("m2", ["serve", NAME], env=environment(mirror, tmp_path), ready=False)
         wait_state(server, "reading the model's files")
         check_refused(server, "reading the model's files")
@@ -79,6 +80,8 @@ def test_health_tells_of_a_download(pocket_files, tmp_path, start):  # noqa: F81
         assert len(percents) > 3 and percents == sorted(percents), states
         status, reply = server.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
         assert status == 200, reply
+        download = re.search(r"downloaded [\d.]+ MB in ([\d.]+) s, [\d.]+ MB/s", server.log_text())
+        print(f"first answer after {time.monotonic() - begin:.2f} s, {download.group()}")
         assert server.log_text().strip().splitlines()[-1].count("ready: ") == 1
 
 
