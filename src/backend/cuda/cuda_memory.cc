@@ -159,6 +159,7 @@ size_t CudaOps::carve(std::byte* base) {
                            config_.num_experts);
   memory.take(chosen_, max_pairs());
   memory.take(expert_weights_, max_pairs());
+  memory.take(tokens_done_, 1);
   memory.take(lists_.begin, shard_.num_experts + 1);
   memory.take(lists_.pair_token, max_pairs());
   memory.take(lists_.place, max_pairs());

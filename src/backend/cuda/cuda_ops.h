@@ -151,6 +151,7 @@ class CudaOps final : public Ops {
   float* router_ = nullptr;             // [splits, tokens, num_experts]
   int32_t* chosen_ = nullptr;           // [max tokens, experts_per_token]
   float* expert_weights_ = nullptr;     // likewise
+  int32_t* tokens_done_ = nullptr;      // [1]
   cuda::ExpertLists lists_;
   uint16_t* activated_ = nullptr;  // [max pairs, expert_columns]
   float* down_ = nullptr;          // [max pairs, hidden]

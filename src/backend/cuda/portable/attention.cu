@@ -189,7 +189,9 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a, Ma
   __shared__ float2 factors[kMaxGroup][kMaxShares];  // of each share, and the sum in the first
   __shared__ __align__(16) bf16_t queries[kFused ? kMaxGroup : 1][kHeadDim + 8];
   __shared__ bool is_last;
-  if constexpr (!kFused) {
+  // What earlier steps stored may be read while the kernel ahead still works.
+  const bool ahead = kFused || a.apart;
+  if (!ahead) {
     wait_for_previous();
     start_next(mark);
   }
@@ -210,28 +212,30 @@ __global__ void __launch_bounds__(kWarps * 32) decode_kernel(AttentionArgs a, Ma
   for (int32_t half = 0; half < 2; ++half) {
     s.last[half] = half * 8 + g < group ? row.context_tokens : -1;
   }
-  if constexpr (kFused) {
-    // What earlier steps stored is there already.
-    const bool early = begin < end && begin + 1 < groups;
-    if (early) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+  const bool early = ahead && begin < end && begin + 1 < groups;
+  if (early) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+  if (ahead) {
     wait_for_previous();
     start_next(mark);
+  }
+  const bf16_t *low = nullptr, *high = nullptr;  // the queries of rows g and g + 8
+  if constexpr (kFused) {
     norm_queries<kHeadDim>(a, row, blocks, head, (groups - 1) / a_warp / kWarps == share, queries);
     __syncthreads();
-    if (!early && begin < end) {
-      keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
-    }
-    s.load(s.last[0] >= 0 ? queries[g] : nullptr, s.last[1] >= 0 ? queries[g + 8] : nullptr, t);
+    low = queries[g], high = queries[g + 8];
   } else {
-    if (begin < end) keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
-    const bf16_t* q = a.q + (int64_t{row.first_token} * a.num_heads + head * group) * kHeadDim;
-    s.load(s.last[0] >= 0 ? q + g * kHeadDim : nullptr,
-           s.last[1] >= 0 ? q + (g + 8) * kHeadDim : nullptr, t);
+    low = a.q + (int64_t{row.first_token} * a.num_heads + head * group + g) * kHeadDim;
+    high = low + 8 * kHeadDim;
   }
+  if (!early && begin < end) {
+    keys.load(a, a.kv.group_at(blocks, begin * kKeyGroup, head), g, t);
+  }
+  s.load(s.last[0] >= 0 ? low : nullptr, s.last[1] >= 0 ? high : nullptr, t);
   attend(s, keys, a, blocks, head, begin * kKeyGroup, end * kKeyGroup, g, t);
 #pragma unroll
   for (int32_t half = 0; half < 2; ++half) {
     const int32_t at = half * 8 + g;
+    if (at >= group) continue;
     if (t == 0) largests[warp][at] = s.largest[half], sums[warp][at] = s.sum[half];
 #pragma unroll
     for (int32_t n = 0; n < kHeadDim / 8; ++n) {
@@ -332,7 +336,8 @@ void launch_attention(const AttentionArgs& args, const Queue& queue) {
 
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors) {
   if (decode_rows == 0) return 1;
-  const int32_t wanted = divide_up(2 * multiprocessors, decode_rows * kv_heads);
+  // As many blocks as are resident at once.
+  const int32_t wanted = 2 * multiprocessors / (decode_rows * kv_heads);
   return wanted < 1 ? 1 : wanted > kMaxShares ? kMaxShares : wanted;
 }
 

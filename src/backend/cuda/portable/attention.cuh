@@ -52,7 +52,8 @@ struct AttentionArgs {
   float* partial = nullptr;   // [decode rows, heads, shares, head_dim] unscaled sums
   float2* softmax = nullptr;  // [decode rows, heads, shares] maximum and sum
   int32_t* done = nullptr;    // [decode rows, kv heads] shares that are done; 0 before and after
-  FusedNorm fused;            // only where no row reads what another row of the step stores
+  bool apart = false;         // no row reads what another row of the step stores
+  FusedNorm fused;            // only with that
 };
 void launch_attention(const AttentionArgs& args, const Queue& queue);
 void launch_prefill_attention(const AttentionArgs& args, const Queue& queue);  // of the items

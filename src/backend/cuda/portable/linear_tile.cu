@@ -9,7 +9,8 @@ namespace m2::cuda {
 namespace {
 
 constexpr int32_t kStages = 4;
-constexpr int32_t kMostSplits = 8;  // blocks of a cluster
+constexpr int32_t kMostSplits = 8;         // blocks of a cluster
+constexpr int32_t kLeastSplitTokens = 32;  // fewer: the stream form is faster
 
 // Warps of a block by rows and by tokens, and a warp's tiles of 16 rows and of 8 tokens. What a
 // multiprocessor reads from shared memory for a product falls with the size of a warp's part.
@@ -81,6 +82,12 @@ __device__ inline float read_cluster(const float* place, int32_t rank) {
   return value;
 }
 
+// Whether blocks of the same rows and of other tokens follow each other: the rows of a dense
+// product then come from memory once. With very many tokens those would come several times instead.
+__host__ __device__ inline bool rows_are_shared(const LinearArgs& a) {
+  return a.kind != LinearKind::kGateUp && a.kind != LinearKind::kDown && a.tokens <= 512;
+}
+
 // With kSplit the blocks of a cluster share the columns.
 template <LinearKind kKind, bool kFp8, typename F, bool kSplit>
 __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArgs a, Mark mark) {
@@ -93,10 +100,13 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
     start_next(mark);
   }
   auto* stages = reinterpret_cast<S*>(memory);
-  int32_t matrix = 0, first = blockIdx.y * kTileTokens, count = min(kTileTokens, a.tokens - first);
+  const bool tokens_first = rows_are_shared(a);
+  const int32_t row_block = tokens_first ? blockIdx.y : blockIdx.x;
+  const int32_t token_block = tokens_first ? blockIdx.x : blockIdx.y;
+  int32_t matrix = 0, first = token_block * kTileTokens, count = min(kTileTokens, a.tokens - first);
   if constexpr (kGrouped) {
-    if (static_cast<int32_t>(blockIdx.y) >= *a.lists.num_tiles) return;
-    const Work work = a.lists.tiles[blockIdx.y];
+    if (token_block >= *a.lists.num_tiles) return;
+    const Work work = a.lists.tiles[token_block];
     matrix = work.matrix, first = work.first, count = work.count;
   }
   const int32_t rows = a.weights.rows, columns = a.weights.columns, num_chunks = columns / 64;
@@ -112,7 +122,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
   for (int32_t i = 0; i < kWeightCopies; ++i) {
     const int32_t piece = i * F::kThreads + threadIdx.x;
     const int32_t row =
-        min(weight_row<kKind>(blockIdx.x * F::kRows + piece / kVectors, rows), rows - 1);
+        min(weight_row<kKind>(row_block * F::kRows + piece / kVectors, rows), rows - 1);
     weight_from[i] = data + int64_t{row} * columns * kBytes + piece % kVectors * 16;
   }
 #pragma unroll
@@ -152,7 +162,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int32_t own_row = warp % F::kRowWarps * F::kRowTiles * 16 + g;  // within the block's
   const int32_t own_token = warp / F::kRowWarps * F::kColumnTiles * 8;
-  const int32_t tile_row = blockIdx.x * F::kRows + own_row;
+  const int32_t tile_row = row_block * F::kRows + own_row;
   // A warp's rows lie within one row of scales, or its gate rows and its up rows do.
   const float *scales_low = nullptr, *scales_high = nullptr;
   if constexpr (kFp8) {
@@ -252,7 +262,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
     }
     if constexpr (kSplit) {
       // The blocks of a cluster add their parts up, each some tiles, in order.
-      constexpr int32_t kSums = kRowTiles * kLive * 4, kItems = kSums / 2 * F::kRowWarps;
+      constexpr int32_t kWarps = F::kThreads / 32, kSums = kRowTiles * kLive * 4;
       auto* own = reinterpret_cast<float*>(memory);
       __syncthreads();
 #pragma unroll
@@ -261,7 +271,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
       }
       sync_cluster();
       const auto parts = static_cast<int32_t>(gridDim.z);
-      for (int32_t i = rank * F::kRowWarps + warp; i < kItems; i += parts * F::kRowWarps) {
+      for (int32_t i = rank * kWarps + warp; i < kSums / 2 * kWarps; i += parts * kWarps) {
         const int32_t of = i / (kSums / 2), odd = i % 2, tile = i / 2 % (kSums / 4);
         const float* place = own + (of * kSums + tile * 4 + odd) * 32 + lane;
         float low_sum = 0, high_sum = 0;
@@ -269,8 +279,10 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
           low_sum += read_cluster(place, part);
           high_sum += read_cluster(place + 2 * 32, part);
         }
-        const int32_t token = tile % kLive * 8 + 2 * t + odd;
-        const int32_t row = blockIdx.x * F::kRows + (of * kRowTiles + tile / kLive) * 16 + g;
+        const int32_t token =
+            (of / F::kRowWarps * F::kColumnTiles + tile % kLive) * 8 + 2 * t + odd;
+        const int32_t row_tile = of % F::kRowWarps * kRowTiles + tile / kLive;
+        const int32_t row = row_block * F::kRows + row_tile * 16 + g;
         if (token < count) put<kKind>(a, first + token, row, low_sum, high_sum);
       }
       sync_cluster();  // nobody leaves while others read
@@ -309,9 +321,30 @@ void launch(const LinearArgs& a, const Queue& queue, int32_t splits = 1) {
   const auto kernel = tile_kernel<kKind, kFp8, F, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(kSharedBytes));
-  const dim3 grid(divide_up(a.weights.rows, F::kRows),
-                  kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens), splits);
+  const int32_t row_blocks = divide_up(a.weights.rows, F::kRows);
+  const int32_t token_blocks = kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens);
+  const bool tokens_first = rows_are_shared(a);
+  const dim3 grid(tokens_first ? token_blocks : row_blocks,
+                  tokens_first ? row_blocks : token_blocks, splits);
   enqueue(kernel, grid, F::kThreads, kSharedBytes, queue, a, splits);
+}
+
+int32_t clusters_at_once(int32_t splits) {
+  constexpr int32_t kSharedBytes = kStages * sizeof(Stage<ManyTokens, true>);
+  const auto kernel = tile_kernel<LinearKind::kStore, true, ManyTokens, true>;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
+  cudaLaunchAttribute size;
+  size.id = cudaLaunchAttributeClusterDimension;
+  size.val.clusterDim.x = size.val.clusterDim.y = 1;
+  size.val.clusterDim.z = splits;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(1, 1, splits);
+  config.blockDim = ManyTokens::kThreads;
+  config.dynamicSmemBytes = kSharedBytes;
+  config.attrs = &size;
+  config.numAttrs = 1;
+  int count = 0;
+  return cudaOccupancyMaxActiveClusters(&count, kernel, &config) == cudaSuccess ? count : 0;
 }
 
 template <LinearKind kKind, bool kFp8>
@@ -322,7 +355,7 @@ void launch_form(const LinearArgs& a, const Queue& queue) {
   } else {
     if constexpr (kFp8) {
       const int32_t splits = linear_splits(a, queue);
-      if (splits > 1) return launch<kKind, kFp8, FewTokens, true>(a, queue, splits);
+      if (splits > 1) return launch<kKind, kFp8, ManyTokens, true>(a, queue, splits);
     }
     const int32_t blocks = divide_up(a.weights.rows, 128) * divide_up(a.tokens, kTileTokens);
     if (blocks < 2 * a.multiprocessors) return launch<kKind, kFp8, FewRows>(a, queue);
@@ -338,14 +371,19 @@ void launch_kind(const LinearArgs& a, const Queue& queue) {
 }  // namespace
 
 int32_t linear_splits(const LinearArgs& a, const Queue& queue) {
-  if (!queue.overlap || !a.weights.fp8 || a.tokens <= kStreamTokens ||
+  if (!queue.overlap || !a.weights.fp8 || a.tokens <= kLeastSplitTokens ||
       a.kind == LinearKind::kGateUp || a.kind == LinearKind::kDown) {
     return 1;
   }
   const int32_t blocks =
-      divide_up(a.weights.rows, FewTokens::kRows) * divide_up(a.tokens, kTileTokens);
-  const int32_t splits = min(kMostSplits, a.multiprocessors / blocks);
-  return a.weights.columns / 64 >= 4 * splits ? max(1, splits) : 1;
+      divide_up(a.weights.rows, ManyTokens::kRows) * divide_up(a.tokens, kTileTokens);
+  const int32_t most = min(kMostSplits, ManyTokens::kBlocks * a.multiprocessors / blocks);
+  for (int32_t splits = most; splits > 1; --splits) {
+    if (a.weights.columns / 64 < 4 * splits) continue;
+    // All at once: clusters of some sizes leave multiprocessors out.
+    if (clusters_at_once(splits) >= blocks) return splits;
+  }
+  return 1;
 }
 
 void launch_linear_tile(const LinearArgs& args, const Queue& queue) {

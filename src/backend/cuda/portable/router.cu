@@ -34,26 +34,6 @@ __global__ void __launch_bounds__(kChooseWarps * 32) choose_kernel(ChooseArgs a,
   choose(a, a.logits + int64_t{token} * a.num_experts, token, threadIdx.x % 32);
 }
 
-// The same for logits that are still sums to be made: a block a token.
-constexpr int32_t kSumThreads = 256;
-__global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(ChooseArgs a, Mark mark) {
-  __shared__ float logits[kMaxExperts];
-  wait_for_previous();
-  start_next(mark);
-  const int64_t stride = int64_t{a.num_tokens} * a.num_experts;
-  for (int32_t e = threadIdx.x; e < a.num_experts; e += kSumThreads) {
-    const float* from = a.logits + int64_t{blockIdx.x} * a.num_experts + e;
-    float sum = 0;
-#pragma unroll 16
-    for (int32_t i = 0; i < a.splits; ++i) sum += from[i * stride];
-    logits[e] = sum;
-  }
-  __syncthreads();
-  if (threadIdx.x < 32) choose(a, logits, blockIdx.x, threadIdx.x);
-}
-
-constexpr int32_t kThreads = 1024, kWarps = kThreads / 32;
-
 // Sums of what lies before a thread: three counts in one word.
 struct Counts {
   uint64_t packed;
@@ -90,22 +70,20 @@ struct GroupStep {
 };
 
 // One block. Each warp has a stretch of the pairs and its own counters, so that the order within an
-// expert is that of the pairs, in every run.
-__global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark mark) {
-  extern __shared__ int32_t counts[];  // [warps][experts]
+// expert is that of the pairs, in every run. `counts`, [warps][experts], is zero.
+template <int32_t kWarps>
+__device__ void sort_pairs(const GroupStep& args, int32_t* counts) {
+  static_assert(kWarps * 32 >= kMaxExperts);
   __shared__ int32_t begins[kMaxExperts];
   __shared__ uint64_t sums[kWarps];
   const GroupArgs& a = args.group;
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, experts = a.num_experts;
-  for (int32_t i = threadIdx.x; i < kWarps * experts; i += kThreads) counts[i] = 0;
-  wait_for_previous();
-  start_next(mark);
-  __syncthreads();
   const int32_t pairs = args.choose.num_tokens * args.choose.count;
   const int32_t stretch = divide_up(pairs, kWarps);
   const int32_t begin = min(pairs, warp * stretch), end = min(pairs, begin + stretch);
   const auto local = [&](int32_t pair) {
-    const int32_t chosen = args.choose.chosen[pair], e = chosen - a.expert_begin;
+    // Of this kernel's other blocks, perhaps: not from a cache that they do not write to.
+    const int32_t chosen = __ldcg(args.choose.chosen + pair), e = chosen - a.expert_begin;
     return chosen >= 0 && e >= 0 && e < experts ? e : -1;
   };
   for (int32_t i = begin + lane; i < end; i += 32) {
@@ -156,6 +134,56 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark ma
     if (i < end) a.lists.place[i] = at;
     if (at >= 0) a.lists.pair_token[at] = i / args.choose.count;
   }
+}
+
+constexpr int32_t kGroupThreads = 1024;
+__global__ void __launch_bounds__(kGroupThreads) group_kernel(GroupStep args, Mark mark) {
+  extern __shared__ int32_t counts[];
+  for (int32_t i = threadIdx.x; i < kGroupThreads / 32 * args.group.num_experts;
+       i += kGroupThreads) {
+    counts[i] = 0;
+  }
+  wait_for_previous();
+  start_next(mark);
+  __syncthreads();
+  sort_pairs<kGroupThreads / 32>(args, counts);
+}
+
+// For logits that are still sums to be made: a block chooses for a token, and the one that is last
+// sorts the pairs of all.
+constexpr int32_t kSumThreads = 512;
+__global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args, Mark mark) {
+  extern __shared__ int32_t counts[];
+  __shared__ float logits[kMaxExperts];
+  __shared__ bool is_last;
+  const ChooseArgs& a = args.choose;
+  for (int32_t i = threadIdx.x; i < kSumThreads / 32 * args.group.num_experts; i += kSumThreads) {
+    counts[i] = 0;
+  }
+  wait_for_previous();
+  start_next(mark);
+  const int64_t stride = int64_t{a.num_tokens} * a.num_experts;
+  for (int32_t e = threadIdx.x; e < a.num_experts; e += kSumThreads) {
+    const float* from = a.logits + int64_t{blockIdx.x} * a.num_experts + e;
+    float sum = 0;
+#pragma unroll 16
+    for (int32_t i = 0; i < a.splits; ++i) sum += from[i * stride];
+    logits[e] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    choose(a, logits, blockIdx.x, threadIdx.x);
+    __threadfence();
+    __syncwarp();
+    if (threadIdx.x == 0) {
+      is_last = atomicAdd(a.done, 1) == a.num_tokens - 1;
+      if (is_last) *a.done = 0;
+    }
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  sort_pairs<kSumThreads / 32>(args, counts);
 }
 
 constexpr int32_t kFewTokens = 4, kFewPairs = 32;
@@ -210,15 +238,16 @@ void launch_route(const RouteArgs& a, const Queue& queue) {
     enqueue(few_kernel, 1, tokens * 32, 0, queue, GroupStep{a.choose, a.group});
     return;
   }
-  if (a.choose.splits > 1) {
-    enqueue(sum_choose_kernel, tokens, kSumThreads, 0, queue, a.choose);
-  } else {
+  const bool sums = a.choose.splits > 1;
+  const int32_t threads = sums ? kSumThreads : kGroupThreads;
+  const size_t shared_bytes = size_t(threads) / 32 * a.group.num_experts * sizeof(int32_t);
+  const auto kernel = sums ? sum_choose_kernel : group_kernel;
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       static_cast<int>(shared_bytes));
+  if (!sums) {
     enqueue(choose_kernel, divide_up(tokens, kChooseWarps), kChooseWarps * 32, 0, queue, a.choose);
   }
-  const size_t shared_bytes = size_t{kWarps} * a.group.num_experts * sizeof(int32_t);
-  cudaFuncSetAttribute(group_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(shared_bytes));
-  enqueue(group_kernel, 1, kThreads, shared_bytes, queue, GroupStep{a.choose, a.group});
+  enqueue(kernel, sums ? tokens : 1, threads, shared_bytes, queue, GroupStep{a.choose, a.group});
 }
 
 }  // namespace m2::cuda

@@ -19,6 +19,7 @@ struct ChooseArgs {
   int32_t num_tokens = 0, num_experts = 0, count = 0;
   int32_t* chosen = nullptr;  // [tokens, count]
   float* weights = nullptr;   // [tokens, count]
+  int32_t* done = nullptr;    // [1] tokens that are done; 0 before and after
 };
 // Sorts the (token, expert) pairs of this rank's experts by expert, tokens in order within each.
 struct GroupArgs {
