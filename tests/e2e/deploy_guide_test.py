@@ -44,6 +44,48 @@ def test_both_guides_have_the_same_commands_and_headings():
     assert rows[0] == rows[1]
 
 
+def flags_of_help():
+    """Every flag of `m2 serve`, and the group that its help puts it in."""
+    said = subprocess.run([str(BIN / "m2"), "serve", "--help=all"], capture_output=True, text=True,
+                          timeout=60, env=clean_environment()).stdout
+    groups, group = {}, ""
+    for line in said.splitlines():
+        if re.fullmatch(r"[A-Z][^:]*:", line):
+            group = line[:-1]
+        if found := re.match(r"  (?:-\w+, )?(--[\w-]+)", line):
+            groups[found.group(1)] = group
+    return groups
+
+
+def test_the_table_for_those_who_come_from_vllm():
+    groups = flags_of_help()
+    rows = [line.split("|")[1:3] for line in (ROOT / GUIDES[0]).read_text().splitlines()
+            if line.startswith("| `-")]
+    seen = 0
+    for flags, answer in rows:
+        for flag in re.findall(r"`(--[\w-]+)", flags):
+            seen += 1
+            group = groups[flag.replace("_", "-")]
+            if "without effect" in answer:
+                assert group == "Taken without effect", flag
+            elif "refused, with the reason" in answer:
+                assert group == "Refused", flag
+            else:
+                assert group not in ("Taken without effect", "Refused"), flag
+    assert seen > 50
+
+
+def test_every_flag_of_vllm_has_an_answer():
+    """Used, needless, without effect or refused: a row of the help."""
+    facts = ROOT.parent / "shared/facts/vllm_cli_flags.md"
+    if not facts.exists():
+        pytest.skip("the list of vLLM's flags is not here")
+    flags = re.findall(r"^- `(--[a-z0-9][a-z0-9-]*)`", facts.read_text(), re.MULTILINE)
+    groups = flags_of_help()
+    assert len(flags) > 250
+    assert not [flag for flag in flags if flag not in groups]
+
+
 class Shell:
     """One reader at a terminal: what is exported stays, a server runs until the next one starts."""
 
