@@ -20,7 +20,7 @@ import pytest
 
 from conftest import BIN, POCKET, SPLIT, clean_environment, free_port
 from flags_test import certificates  # noqa: F401  (a fixture)
-from mirror import COMMIT, Mirror
+from mirror import COMMIT, Mirror, Tunnel
 
 NAME = "MiniMaxAI/MiniMax-M2.5"
 REPOSITORY = "models--MiniMaxAI--MiniMax-M2.5"
@@ -180,15 +180,18 @@ def test_an_index_that_leads_out_is_refused(pocket_files, tmp_path):
         assert mirror.sent == 0
 
 
-def test_an_unsupported_model_ends_at_once(pocket_files, tmp_path):
-    config = json.loads(pocket_files["config.json"]) | {"model_type": "minimax_m3"}
+@pytest.mark.parametrize("change, said", [
+    ({"model_type": "minimax_m3"}, ["minimax_m3", "MiniMax-M2.5"]),
+    ({"quantization_config": {"quant_method": "awq", "bits": 4}}, ["awq", "fp8"])])
+def test_an_unsupported_model_ends_at_once(pocket_files, tmp_path, change, said):
+    config = json.loads(pocket_files["config.json"]) | change
     with Mirror(pocket_files | {"config.json": json.dumps(config).encode()}) as mirror:
         for command in ("download", "serve"):
             port = ["--port", str(free_port())] if command == "serve" else []
             done = subprocess.run([str(BIN / "m2"), command, NAME, *port], capture_output=True,
                                   text=True, timeout=60, env=environment(mirror, tmp_path))
             assert done.returncode == 1
-            assert "minimax_m3" in done.stderr and "MiniMax-M2.5" in done.stderr
+            assert all(word in done.stderr for word in said), done.stderr
         assert mirror.sent == 0
         assert not (tmp_path / "hub").exists()
         # Three questions each: the list, config.json's metadata, config.json.
@@ -277,6 +280,22 @@ def test_a_proxy_is_used(pocket_files, tmp_path):
         done = download(mirror, tmp_path / "b", "--tries", 1, env={
             "HF_ENDPOINT": "http://hub.invalid", "HTTP_PROXY": mirror.url, "NO_PROXY": "hub.invalid"})
         assert done.returncode == 1 and "HF_ENDPOINT names a mirror" in done.stderr
+
+
+def test_a_proxy_of_https_is_used(pocket_files, tmp_path, certificates):  # noqa: F811
+    """By CONNECT; it sees hosts and no more. What NO_PROXY names is asked directly."""
+    certificate, key = certificates / "server.pem", certificates / "server.key"
+    with Mirror(pocket_files, tls=(certificate, key), token="secret") as mirror, Tunnel() as proxy:
+        env = {"SSL_CERT_FILE": str(certificate), "HTTPS_PROXY": proxy.url, "HF_TOKEN": "secret"}
+        done = download(mirror, tmp_path, env=env)
+        assert done.returncode == 0, done.stderr
+        assert whole_files(tmp_path, pocket_files) == COMPLETE
+        ports = {f"127.0.0.1:{url.rsplit(':', 1)[1]}" for url in (mirror.url, mirror.store_url)}
+        assert {target for _, target in proxy.asked} == ports
+        assert {method for method, _ in proxy.asked} == {"CONNECT"}
+        asked = len(proxy.asked)
+        done = download(mirror, tmp_path / "direct", env=env | {"NO_PROXY": "127.0.0.1"})
+        assert done.returncode == 0 and len(proxy.asked) == asked, done.stderr
 
 
 def test_the_licence_is_told(pocket_files, tmp_path):

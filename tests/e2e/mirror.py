@@ -6,6 +6,7 @@ which is another origin. What each was asked is kept, and what it sent is counte
 import hashlib
 import http.server
 import json
+import socket
 import ssl
 import threading
 import time
@@ -267,3 +268,53 @@ class Mirror:
                 return
             if rate and request.large:
                 time.sleep(len(piece) / rate)
+
+
+class Tunnel:
+    """A proxy of HTTPS: CONNECT, and from then on bytes both ways. Whatever host it is asked for, it
+    leads to the mirror's hub or store, by the port."""
+
+    def __init__(self):
+        self.asked = []
+        self.server = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = client.recv(4096)
+            if not piece:
+                return client.close()
+            head += piece
+        method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        self.asked.append((method, target))
+        with client, socket.create_connection(("127.0.0.1", int(target.rsplit(":", 1)[1]))) as server:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
+            back.start()
+            self.copy(client, server)
+            back.join()
+
+    @staticmethod
+    def copy(source, sink):
+        try:
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:  # the other side left
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.close()

@@ -35,8 +35,11 @@ TEST_F(GpuRuntime, RepliesAreTheSameInEveryGraphMode) {
 }
 
 TEST_F(GpuRuntime, TakesNoMemoryAfterTheStart) {
+  int told = 0;
+  options_.warming_up = [&] { ++told; };
   auto runtime = make();
   ASSERT_TRUE(runtime) << runtime.error().message;
+  EXPECT_EQ(told, 1);
   reply(*runtime);  // a prompt past the graphs' sizes brings its kernels' code
   const size_t free = backend_->free_bytes();
   for (int i = 0; i < 5; ++i) reply(*runtime);
