@@ -114,13 +114,14 @@ void warn_if_open(const ServeOptions& options) {
 // Runs `work` on a thread of its own while the main thread listens for signals: loading a big
 // model takes minutes, and Ctrl-C must end it at once. Nothing that is half loaded needs care.
 template <typename Work>
-void run_interruptible(Signals& signals, const Work& work) {
+void run_interruptible(Signals& signals, Server& server, const Work& work) {
   std::thread thread([&] {
     work();
     signals.wake();
   });
   if (signals.wait() == Signals::Event::kStop) {
     log_info("stopped while starting");
+    server.stop();  // a socket's file goes with it
     std::_Exit(kExitFailure);
   }
   thread.join();
@@ -200,7 +201,7 @@ int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& m
     return report(opened.error());
   }
   Result<Executors> executors;
-  run_interruptible(signals, [&] {
+  run_interruptible(signals, server, [&] {
     state.phase = StartPhase::kDownload;
     const Status there = obtain_weights(files.obtained, state.download);
     state.phase = StartPhase::kLoad;
@@ -210,7 +211,6 @@ int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& m
 
   Engines engines(engine_options(options), *executors, server.sink(), signals);
   server.serve(engines.all());
-  warn_if_open(options);
   log_info("ready: {} as {}", server.address(), fmt::join(options.served_names, ", "));
 
   const bool asked = signals.wait() == Signals::Event::kStop;
@@ -258,10 +258,12 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   auto server = Server::create(server_options(*options, state));
   if (!server) return report(server.error());
   if (const Status started = (*server)->start(); !started) return report(started.error());
+  warn_if_open(*options);
+  log_info("listening on {}; /health tells how far the start is", (*server)->address());
 
   const auto start = Clock::now();
   Result<ModelFiles> files = tl::unexpected(Error{});
-  run_interruptible(signals, [&] { files = open_model(*options); });
+  run_interruptible(signals, **server, [&] { files = open_model(*options); });
   if (!files) return report(files.error());
   log_info("model {} from {}: {}", options->served_names[0], files->folder,
            describe(files->config));

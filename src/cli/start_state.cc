@@ -14,7 +14,7 @@ std::string StartState::text() const {
       const int64_t total = download.total_bytes;
       if (total <= 0) return "downloading";
       // Rounded down: 100 % is said when it is.
-      const int64_t percent = std::min<int64_t>(100, download.there_bytes / ((total + 99) / 100));
+      const int64_t percent = std::min<int64_t>(100, 100 * download.there_bytes / total);
       return fmt::format("downloading {} %{}", percent,
                          download.waiting ? ", by another process" : "");
     }

@@ -1,5 +1,6 @@
 """What a server answers before it is ready: the port is open from the start, /health tells how far
 it is, and everything that needs the model says so and when to come back."""
+import contextlib
 import http.client
 import json
 import re
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from conftest import BIN, PATIENCE_S, POCKET
+from conftest import BIN, PATIENCE_S, POCKET, clean_environment
 from hub_test import NAME, environment, pocket_files  # noqa: F401  (a fixture)
 from mirror import Mirror
 
@@ -92,6 +93,30 @@ def test_health_tells_of_loading_and_capturing(tmp_path, start):
     wait_state(server, "^capturing$")
     check_refused(server, "capturing")
     assert until_ready(server)[-1] == "capturing"
+
+
+def test_a_start_can_be_stopped(tmp_path, need_pocket):
+    """At once, and nothing is left of its socket."""
+    path = tmp_path / "socket"
+    process = subprocess.Popen([str(BIN / "m2-echo"), str(POCKET), "--uds", str(path)],
+                               stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env=clean_environment({"M2_ECHO_START_MS": "60000"}))
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                if b'"loading"' in connection.recv(4096):
+                    break
+            time.sleep(0.01)
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 1 and "stopped while starting" in said
+        assert not path.exists()
+    finally:
+        process.kill()
 
 
 def test_a_busy_port_is_told_before_anything_is_asked_of_the_hub(
