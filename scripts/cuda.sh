@@ -6,7 +6,7 @@
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 only: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
 # CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made; "all" is machine code for every
-# generation from 8.0 on, and PTX for later ones.
+# generation from 8.0 on, and PTX for later ones; "80@90" is what an 8.0 runs, for a 9.0 to test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -14,7 +14,7 @@ namespace m2 {
 class WeightBlock {
  public:
   // The most that one put() takes: a device's stages are no larger.
-  static constexpr size_t kMostPieceBytes = size_t{8} << 20;
+  static constexpr size_t kMostPieceBytes = size_t{4} << 20;
   using Fill = std::function<Status(std::byte* to)>;
 
   virtual ~WeightBlock() = default;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "backend/cuda/cuda_ops.h"
@@ -119,7 +120,7 @@ bool CudaOps::single_served() const {
                        .columns = columns};
     cuda::SingleArgs args = single(kind, shape, nullptr, nullptr, 0);
     args.linear.tokens = tokens;
-    return cuda::single_serves(args, {stream_, overlap_, {}});
+    return cuda::single_serves(args, {stream_, overlap_, shared_bytes_, {}});
   };
   return config_.fp8() && shard_.size == 1 &&
          serves(LinearKind::kStore, qkv_width(), config_.hidden_size, cuda::kMostSingleTokens) &&
@@ -203,7 +204,7 @@ Status CudaOps::allocate() {
   M2_TRY(cuda_status(
       cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
       "cudaDeviceGetAttribute"));
-  overlap_ = cuda::code_overlaps();
+  M2_TRY(choose_code());
   M2_ASSIGN(mark_, KernelMark::make());
   serves_single_ = single_served();
   M2_TRY(cuda_status(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream"));
@@ -234,6 +235,27 @@ Status CudaOps::allocate() {
                                 frequencies.size() * sizeof(float), cudaMemcpyHostToDevice),
                      "cudaMemcpy"));
   return cuda_status(cudaDeviceSynchronize(), "construction");
+}
+
+// Code that the device compiled for itself, or that was made for an older one to test it, keeps to
+// what it was written for.
+Status CudaOps::choose_code() {
+  int shared_bytes = 0, major = 0, minor = 0;
+  const std::pair<int*, cudaDeviceAttr> wanted[] = {
+      {&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin},
+      {&major, cudaDevAttrComputeCapabilityMajor},
+      {&minor, cudaDevAttrComputeCapabilityMinor}};
+  for (const auto& [value, attribute] : wanted) {
+    M2_TRY(
+        cuda_status(cudaDeviceGetAttribute(value, attribute, device_), "cudaDeviceGetAttribute"));
+  }
+  const int32_t generation = cuda::code_generation();
+  overlap_ = generation >= 90;
+  shared_bytes_ = static_cast<size_t>(shared_bytes);
+  if (generation != 10 * major + minor) {
+    shared_bytes_ = std::min(shared_bytes_, cuda::least_shared_bytes(generation));
+  }
+  return {};
 }
 
 CudaOps::~CudaOps() {

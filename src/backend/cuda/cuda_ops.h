@@ -61,6 +61,7 @@ class CudaOps final : public Ops {
   CudaOps(const ModelConfig& config, const Shard& shard, const OpsLimits& limits, int32_t device,
           const GraphOptions& graphs);
   Status allocate();
+  Status choose_code();
   // Points the buffers into `base`; with a null base only counts the bytes.
   size_t carve(std::byte* base);
   size_t kv_plane_bytes() const;  // keys or values of one layer
@@ -89,7 +90,7 @@ class CudaOps final : public Ops {
   void plan_attention(int32_t rows, const StepUpload& host);
   cuda::Queue queue(KernelName name) const { return queue(name, layer_); }
   cuda::Queue queue(KernelName name, int32_t layer) const {
-    return {stream_, overlap_, mark_.at(name, layer)};
+    return {stream_, overlap_, shared_bytes_, mark_.at(name, layer)};
   }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
   cuda::ExpertSums take_sums();
@@ -114,7 +115,8 @@ class CudaOps final : public Ops {
   const int32_t device_;
   int32_t multiprocessors_ = 1;
   cudaStream_t stream_ = nullptr;
-  bool overlap_ = false;  // cuda::Queue
+  bool overlap_ = false;     // cuda::Queue
+  size_t shared_bytes_ = 0;  // likewise
   KernelMark mark_;
   bool serves_single_ = false;  // the shapes of every product
   Status error_;

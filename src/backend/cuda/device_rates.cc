@@ -53,7 +53,7 @@ Result<DeviceRates> measure_device_rates(int32_t device) {
   M2_TRY(cuda_status(cudaMemset(memory.data(), 0x5a, kBytes), "cudaMemset"));
   M2_TRY(cuda_status(cudaDeviceSynchronize(), "cudaMemset"));
   M2_ASSIGN(const Stream stream, Stream::make());
-  const cuda::Queue queue{stream.get(), false, {}};
+  const cuda::Queue queue{.stream = stream.get()};
   const cuda::ProbeArgs args{.data = reinterpret_cast<const uint4*>(memory.data()),
                              .vectors = kBytes / sizeof(uint4),
                              .rounds = kRounds,

@@ -26,13 +26,14 @@ class CudaBackend final : public Backend {
     int runtime = 0, driver = 0;
     (void)cudaRuntimeGetVersion(&runtime);
     (void)cudaDriverGetVersion(&driver);
+    const int32_t generation = cuda::code_generation();
     return fmt::format(
         "cuda, {} (compute capability {}.{}, {} multiprocessors, {:.1f} GiB), {} device{}, "
-        "portable kernels, CUDA {}.{}, driver for CUDA {}.{}",
+        "portable kernels made for {}.{}, CUDA {}.{}, driver for CUDA {}.{}",
         first_.name, first_.major, first_.minor, first_.multiProcessorCount,
         static_cast<double>(first_.totalGlobalMem) / 1073741824.0, devices_,
-        devices_ == 1 ? "" : "s", runtime / 1000, runtime % 1000 / 10, driver / 1000,
-        driver % 1000 / 10);
+        devices_ == 1 ? "" : "s", generation / 10, generation % 10, runtime / 1000,
+        runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
   }
   bool may_spin() const override { return false; }
   Status serves(const ModelConfig& config, const Shard& shard) const override {
@@ -79,6 +80,16 @@ class CudaBackend final : public Backend {
   const GraphOptions graphs_;
 };
 
+// A plug-in that was built for other generations alone has no kernel that the device runs.
+Status has_code(const cudaDeviceProp& properties) {
+  if (cuda::code_generation() > 0) return {};
+  (void)cudaGetLastError();
+  return fail(ErrorKind::kUnsupported, "device",
+              "{} has compute capability {}.{}, for which this plug-in was not built: build it "
+              "again with make cuda ARCHITECTURES=all",
+              properties.name, properties.major, properties.minor);
+}
+
 Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
   int devices = 0;
   const cudaError_t error = cudaGetDeviceCount(&devices);
@@ -93,6 +104,7 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
                 "{} has compute capability {}.{}; this version needs {}.0 or later",
                 properties.name, properties.major, properties.minor, kLeastMajor);
   }
+  M2_TRY(has_code(properties));
   return std::make_unique<CudaBackend>(devices, properties, options.graphs);
 }
 

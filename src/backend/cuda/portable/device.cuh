@@ -38,12 +38,17 @@ struct Mark {
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
+  size_t shared_bytes = size_t{48} << 10;  // that a block may take
   Mark mark{};
 };
 
-// Whether the device code that this device runs was made for `overlap`: PTX for 8.0 that a newer
-// device compiles for itself was not.
-bool code_overlaps();
+// The compute capability, as 90 for 9.0, that the device code was made for which this device runs;
+// 0: there is none for it. PTX that it compiles for itself may be for an older one.
+int32_t code_generation();
+// What a block may take on every device of a generation.
+constexpr size_t least_shared_bytes(int32_t generation) {
+  return size_t{generation == 90 || generation == 100 ? 227u : 99u} << 10;
+}
 
 constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 

@@ -26,10 +26,10 @@ __global__ void embed_kernel(EmbedArgs a, Mark mark) {
 
 }  // namespace
 
-bool code_overlaps() {
+int32_t code_generation() {
   cudaFuncAttributes attributes{};
   const cudaError_t error = cudaFuncGetAttributes(&attributes, embed_kernel);
-  return error == cudaSuccess && attributes.ptxVersion >= 90;
+  return error == cudaSuccess ? attributes.ptxVersion : 0;
 }
 
 void launch_embed(const EmbedArgs& args, const Queue& queue) {

@@ -26,7 +26,6 @@ struct Form {
   static constexpr int32_t kChunks = kChunksOfAWarp;
   // Two products that do not wait for each other at a time: two chunks, or two tiles of rows.
   static constexpr int32_t kRowTiles = kChunks % 2 == 0 ? 1 : 2;
-  static constexpr int32_t kSteps = kChunks * kRowTiles / 2;
   static constexpr int32_t kRows = 16 * kRowTiles;  // of a tile
   static constexpr int32_t kSums = 4 * kRowTiles * kMostColumnTiles;
 };
@@ -116,7 +115,7 @@ __device__ void multiply(const LinearArgs& a, const Work& work, int32_t begin, i
     const auto* scales = reinterpret_cast<const float*>(stage + F::kRows * columns);
     float sums[F::kRowTiles][kColumnTiles][4] = {};
 #pragma unroll
-    for (int32_t s = 0; s < F::kSteps; ++s) {
+    for (int32_t s = 0; s < F::kChunks * F::kRowTiles / 2; ++s) {
       float part[2][kColumnTiles][4] = {};
       uint32_t four_low[2][4], four_high[2][4];
       float scale_low[2], scale_high[2];
@@ -274,9 +273,9 @@ void launch_kind(const LinearArgs& a, const Queue& queue) {
 // Whole tiles, within one row of scales, and copies of whole vectors.
 bool linear_bulk_serves(const LinearArgs& a, const Queue& queue) {
   if (a.kind != LinearKind::kGateUp && a.kind != LinearKind::kDown) return false;
-  return queue.overlap && a.weights.fp8 && a.tokens >= kLeastBulkTokens &&
-         a.tokens <= kMostBulkTokens && a.weights.rows % 32 == 0 && a.weights.columns % 256 == 0 &&
-         a.weights.columns <= most_columns(6);
+  return queue.overlap && queue.shared_bytes >= least_shared_bytes(90) && a.weights.fp8 &&
+         a.tokens >= kLeastBulkTokens && a.tokens <= kMostBulkTokens && a.weights.rows % 32 == 0 &&
+         a.weights.columns % 256 == 0 && a.weights.columns <= most_columns(6);
 }
 
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue) {

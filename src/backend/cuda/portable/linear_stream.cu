@@ -297,7 +297,7 @@ void launch_linear(const LinearArgs& args, const Queue& queue) {
     launch_single(few, queue);
   } else if (linear_splits(args, queue) > 1) {
     launch_linear_tile(args, queue);
-  } else if (linear_wide_serves(args)) {
+  } else if (linear_wide_serves(args, queue)) {
     launch_linear_wide(args, queue);
   } else if (args.tokens > most_streamed) {
     launch_linear_tile(args, queue);

@@ -153,10 +153,11 @@ void launch_kind(const LinearArgs& a, const Queue& queue) {
 
 }  // namespace
 
-bool linear_wide_serves(const LinearArgs& a) {
+bool linear_wide_serves(const LinearArgs& a, const Queue& queue) {
   return (a.kind == LinearKind::kStore || a.kind == LinearKind::kAdd) && a.weights.fp8 &&
          a.tokens > kStreamTokens && a.tokens <= 128 && a.weights.rows % 32 == 0 &&
-         a.weights.columns % 256 == 0;
+         a.weights.columns % 256 == 0 && Shape<2, 64>::kBytes <= queue.shared_bytes &&
+         Shape<4, 64>::kBytes <= queue.shared_bytes;
 }
 
 void launch_linear_wide(const LinearArgs& args, const Queue& queue) {

@@ -318,7 +318,7 @@ bool single_serves(const SingleArgs& a, const Queue& queue) {
   return queue.overlap && linear.weights.fp8 && linear.weights.rows % 16 == 0 &&
          linear.tokens <= kMostSingleTokens / (linear.kind == LinearKind::kAdd ? 2 : 1) &&
          l.set_columns % 256 == 0 && l.tile_bytes <= kMostTileBytes &&
-         l.shared_bytes() <= kMostShared;
+         l.shared_bytes() <= min(kMostShared, queue.shared_bytes);
 }
 
 void launch_single(const SingleArgs& args, const Queue& queue) {
