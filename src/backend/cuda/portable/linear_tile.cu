@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
 #pragma unroll
   for (int32_t i = 0; i < kXCopies; ++i) {
     const int32_t piece = i * F::kThreads + threadIdx.x;
-    int32_t at = first + min(piece / 8, count - 1);  // tokens past the end are never stored
+    int32_t at = first + min(piece / 8, count - 1);
     if constexpr (kKind == LinearKind::kGateUp) at = a.lists.pair_token[at];
     x_from[i] = a.x + int64_t{at} * columns + piece % 8 * 8;
   }
@@ -153,6 +153,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
 #pragma unroll
       for (int32_t i = 0; i < kXCopies; ++i) {
         const int32_t piece = i * F::kThreads + threadIdx.x;
+        if (piece / 8 >= count) break;  // its sums are never stored
         copy_async(stage.x + place<S::kXRowBytes>(piece / 8, piece % 8), x_from[i] + chunk * 64);
       }
     }

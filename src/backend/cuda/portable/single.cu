@@ -9,7 +9,7 @@
 //   follow
 //            each other
 // In the last two the second set has inputs of its own, in the other half of the tensor core's
-// columns, and its sums are added to the first one's.
+// columns where that has room for all tokens, and its sums are added to the first one's.
 #include "backend/cuda/portable/bulk_copy.cuh"
 #include "backend/cuda/portable/choose.cuh"
 #include "backend/cuda/portable/single.cuh"
@@ -152,7 +152,9 @@ __device__ void stage_normed(const SingleArgs& a, uint4* x) {
 
 #endif
 
-template <LinearKind kKind>
+// With kBoth, of kAdd for more than 4 tokens, the tensor core multiplies both sets of rows by both
+// sets of inputs, and half of each is used.
+template <LinearKind kKind, bool kBoth = false>
 __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark mark) {
 #if __CUDA_ARCH__ >= 900
   constexpr bool kExperts = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
@@ -213,7 +215,7 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
   // same 4 columns further.
   const int32_t tokens = a.linear.tokens, chunks = l.set_columns / 64;
   int32_t row = g < tokens ? g : -1;
-  if (kKind == LinearKind::kAdd) row = g % 4 < tokens ? g / 4 * tokens + g % 4 : -1;
+  if (kKind == LinearKind::kAdd && !kBoth) row = g % 4 < tokens ? g / 4 * tokens + g % 4 : -1;
   if (kKind == LinearKind::kDown) row = g % 4 == 0 ? g / 4 : -1;
   int32_t n = 0, parity = 0;
   for (int32_t unit = begin; unit < end; ++unit) {
@@ -236,6 +238,20 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
         const uint4 high = *reinterpret_cast<const uint4*>(from + l.high_offset + chunk * 64);
         uint4 b0{0, 0, 0, 0}, b1{0, 0, 0, 0};
         if (row >= 0) b0 = input[chunk * 8], b1 = input[chunk * 8 + 1];
+        [[maybe_unused]] float q[4] = {};  // by the second set of inputs
+        if constexpr (kBoth) {
+          uint4 c0{0, 0, 0, 0}, c1{0, 0, 0, 0};
+          const uint4* second = input + tokens * l.x_stride;
+          if (row >= 0) c0 = second[chunk * 8], c1 = second[chunk * 8 + 1];
+          mma<true>(q, widen_low(low.x), widen_low(high.x), widen_high(low.x), widen_high(high.x),
+                    c0.x, c0.y);
+          mma<true>(q, widen_low(low.y), widen_low(high.y), widen_high(low.y), widen_high(high.y),
+                    c0.z, c0.w);
+          mma<true>(q, widen_low(low.z), widen_low(high.z), widen_high(low.z), widen_high(high.z),
+                    c1.x, c1.y);
+          mma<true>(q, widen_low(low.w), widen_low(high.w), widen_high(low.w), widen_high(high.w),
+                    c1.z, c1.w);
+        }
         float p[4] = {};
         mma<true>(p, widen_low(low.x), widen_low(high.x), widen_high(low.x), widen_high(high.x),
                   b0.x, b0.y);
@@ -249,8 +265,8 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
         const float scale_high = scales[chunks + chunk] * weight_high;
         sum[0] += scale_low * p[0];
         sum[1] += scale_low * p[1];
-        sum[2] += scale_high * p[2];
-        sum[3] += scale_high * p[3];
+        sum[2] += scale_high * (kBoth ? q[2] : p[2]);
+        sum[3] += scale_high * (kBoth ? q[3] : p[3]);
       }
       __syncwarp();
       if (lane == 0) arrive(&empty[stage]);
@@ -262,7 +278,7 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
     // A thread sums one token of two rows up: those of the tensor core's column 2 * column + odd.
     if (const auto i = static_cast<int32_t>(threadIdx.x); i < 64) {
       const int32_t of = i % 32, odd = i / 32, token = of % 4 * 2 + odd;
-      const int32_t other = kTwice ? of + 2 : of;  // four columns further
+      const int32_t other = kTwice && !kBoth ? of + 2 : of;  // four columns further
       float low = 0, high = 0;
       if (token < tokens) {
 #pragma unroll
@@ -295,10 +311,10 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
 #endif
 }
 
-template <LinearKind kKind>
+template <LinearKind kKind, bool kBoth = false>
 void launch(const SingleArgs& a, const Queue& queue) {
   const Layout l(a, kKind);
-  const auto kernel = single_kernel<kKind>;
+  const auto kernel = single_kernel<kKind, kBoth>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(l.shared_bytes()));
   enqueue(kernel, min(l.units, a.linear.multiprocessors), kThreads, l.shared_bytes(), queue, a);
@@ -316,9 +332,8 @@ bool single_serves(const SingleArgs& a, const Queue& queue) {
   const Layout l(a, linear.kind);
   // Copies are of whole vectors; rows of a tile have one row of scales.
   return queue.overlap && linear.weights.fp8 && linear.weights.rows % 16 == 0 &&
-         linear.tokens <= kMostSingleTokens / (linear.kind == LinearKind::kAdd ? 2 : 1) &&
-         l.set_columns % 256 == 0 && l.tile_bytes <= kMostTileBytes &&
-         l.shared_bytes() <= min(kMostShared, queue.shared_bytes);
+         linear.tokens <= kMostSingleTokens && l.set_columns % 256 == 0 &&
+         l.tile_bytes <= kMostTileBytes && l.shared_bytes() <= min(kMostShared, queue.shared_bytes);
 }
 
 void launch_single(const SingleArgs& args, const Queue& queue) {
@@ -326,7 +341,8 @@ void launch_single(const SingleArgs& args, const Queue& queue) {
     case LinearKind::kStore:
       return launch<LinearKind::kStore>(args, queue);
     case LinearKind::kAdd:
-      return launch<LinearKind::kAdd>(args, queue);
+      return args.linear.tokens > 4 ? launch<LinearKind::kAdd, true>(args, queue)
+                                    : launch<LinearKind::kAdd>(args, queue);
     case LinearKind::kGateUp:
       return launch<LinearKind::kGateUp>(args, queue);
     case LinearKind::kDown:

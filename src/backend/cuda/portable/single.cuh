@@ -24,7 +24,7 @@ struct SingleArgs {
   int32_t num_experts = 0, count = 0;
 };
 
-inline constexpr int32_t kMostSingleTokens = 8;  // of kStore; half of it of kAdd
+inline constexpr int32_t kMostSingleTokens = 8;  // of kStore and kAdd
 inline constexpr int32_t kMostSingleExperts = 256, kMostSingleChoices = 16;
 
 // kGateUp and kDown: one token.
