@@ -75,7 +75,10 @@ case $command in
     status=0
     export GTEST_OUTPUT="json:$PWD/build/cuda/results/"
     build/cuda/bin/backend_cuda_test "$@" || status=$?
-    [[ $# -gt 0 ]] || build/cuda/bin/runtime_test --gtest_filter='GpuRuntime*' || status=$?
+    [[ $# -gt 0 ]] || {
+      build/cuda/bin/runtime_test --gtest_filter='GpuRuntime*' || status=$?
+      build/cuda/bin/runtime_allocation_test --gtest_filter='*OnAGpu' || status=$?
+    }
     python3 scripts/count_tests.py build/cuda/results || status=1
     exit $status
     ;;

@@ -81,17 +81,21 @@ void fill_sample(SamplePlan& sample, int32_t index) {
   }
 }
 
-int64_t allocations_of(const Parallelism& parallelism) {
+int64_t allocations_of(const Parallelism& parallelism, Backend& backend, DType kv_dtype) {
   const ModelConfig config = small_shape();
-  auto backend = std::move(*open_backend({"cpu", 2, parallelism.tensor_parallel}));
+  OpsLimits limits = kLimits;
+  limits.kv_dtype = kv_dtype;
   const LoadWeights load = [](const ModelConfig& model, const Shard& shard, WeightBlock& block) {
     return fill_dummy(model, shard, 1, 1, block);
   };
-  const Capacity capacity = capacity_of(config, kLimits);
+  const Capacity capacity = capacity_of(config, limits);
   StepPlan steps[2] = {StepPlan(capacity), StepPlan(capacity)};
   SamplePlan samples[2];
   // After the plans: it ends first, and the last step may still be under way then.
-  RankGroup group(std::move(*make_ranks(config, parallelism, kLimits, load, *backend)), capacity);
+  auto ranks = make_ranks(config, parallelism, limits, load, backend);
+  EXPECT_TRUE(ranks) << ranks.error().message;
+  if (!ranks) return -1;
+  RankGroup group(std::move(*ranks), capacity);
   StepResult result;
   int64_t before = 0;
   // As the engine: step i is queued before step i - 1 is waited for.
@@ -109,9 +113,21 @@ int64_t allocations_of(const Parallelism& parallelism) {
   return allocations - before;
 }
 
-TEST(RankAllocationTest, OneRank) { EXPECT_EQ(allocations_of({1, false}), 0); }
-TEST(RankAllocationTest, TwoRanks) { EXPECT_EQ(allocations_of({2, false}), 0); }
-TEST(RankAllocationTest, FourRanksWithWholeExperts) { EXPECT_EQ(allocations_of({4, true}), 0); }
+int64_t on_the_cpu(const Parallelism& parallelism) {
+  const auto backend = std::move(*open_backend({"cpu", 2, parallelism.tensor_parallel}));
+  return allocations_of(parallelism, *backend, DType::kF32);
+}
+
+TEST(RankAllocationTest, OneRank) { EXPECT_EQ(on_the_cpu({1, false}), 0); }
+TEST(RankAllocationTest, TwoRanks) { EXPECT_EQ(on_the_cpu({2, false}), 0); }
+TEST(RankAllocationTest, FourRanksWithWholeExperts) { EXPECT_EQ(on_the_cpu({4, true}), 0); }
+
+// The host's memory, with a GPU; the GPU's own is watched by GpuRuntime.TakesNoMemoryAfterTheStart.
+TEST(RankAllocationTest, OnAGpu) {
+  const auto backend = open_backend({.device = "cuda"});
+  if (!backend) GTEST_SKIP() << "needs an NVIDIA GPU: " << backend.error().message;
+  EXPECT_EQ(allocations_of({1, false}, **backend, DType::kBF16), 0);
+}
 
 }  // namespace
 }  // namespace m2
