@@ -57,6 +57,7 @@ Result<cli::Executors> make_faulty(const Fault& fault, const cli::ServeOptions& 
   RuntimeOptions wanted;
   wanted.parallelism = layout;
   wanted.num_blocks = 512;
+  wanted.fit_length = true;
   wanted.max_sequences = 8;
   wanted.max_step_tokens = 512;
   wanted.real_vocab = files.tokenizer->vocab_size();
