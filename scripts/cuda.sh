@@ -3,7 +3,7 @@
 #   scripts/cuda.sh toolkit         prints the folder of a CUDA 13 toolkit: the machine's own, or
 #                                   else wheels installed into build/cuda-toolkit (1.1 GB)
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
-#   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 only: what CI does
+#   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 and as PTX: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
 # CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made; "all" is machine code for every
 # generation from 8.0 on, and PTX for later ones; "80@90" is what an 8.0 runs, for a 9.0 to test.
@@ -65,7 +65,7 @@ case $command in
     ;;
   compile)
     mkdir -p build/cuda-ci
-    configure build/cuda-ci 90a
+    configure build/cuda-ci "90a;80-virtual"
     ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda
     ;;
   test)
