@@ -158,7 +158,6 @@ size_t CudaOps::carve(std::byte* base) {
   memory.take(rotation_, tokens * config_.rotary_dim / 2);
   memory.take(router_, (tokens + int64_t{cuda::kRouterTile} * cuda::kMostRouterSplits) *
                            config_.num_experts);
-  memory.take(factors_, tokens);
   memory.take(chosen_, max_pairs());
   memory.take(expert_weights_, max_pairs());
   memory.take(tokens_done_, 1);

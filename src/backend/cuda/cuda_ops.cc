@@ -289,15 +289,6 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
                           .logits = router_};
   if (tokens_ <= cuda::kNormRouterTokens) {
     cuda::launch_norm_router({norm, router}, queue(KernelName::kRouter));
-  } else if (router.splits > 1) {
-    cuda::launch_split_norm_router({.router = router,
-                                    .hidden = hidden_,
-                                    .norm = weight,
-                                    .epsilon = config_.rms_norm_eps,
-                                    .normed = normed_,
-                                    .f16 = config_.fp8(),
-                                    .factors = factors_},
-                                   queue(KernelName::kRouter));
   } else {
     norm.exact_out = exact_normed_;
     cuda::launch_norm(norm, queue(KernelName::kRouterNorm));
@@ -334,7 +325,6 @@ void CudaOps::experts_add(const float* gate_bias, const Matrix& gate_up, const M
   }
   cuda::launch_route({.choose = {.logits = router_,
                                  .splits = router_splits(),
-                                 .factors = router_splits() > 1 ? factors_ : nullptr,
                                  .bias = gate_bias,
                                  .real_tokens = step_.num_tokens,
                                  .num_tokens = tokens_,

@@ -151,7 +151,6 @@ class CudaOps final : public Ops {
   int32_t* shares_done_ = nullptr;      // [max sequences, kv heads]
   float2* rotation_ = nullptr;          // [max tokens, rotary_dim / 2]
   float* router_ = nullptr;             // [splits, tokens, num_experts]
-  float* factors_ = nullptr;            // [max tokens] what split logits lack
   int32_t* chosen_ = nullptr;           // [max tokens, experts_per_token]
   float* expert_weights_ = nullptr;     // likewise
   int32_t* tokens_done_ = nullptr;      // [1]

@@ -1,5 +1,5 @@
 // The router's product: fp32 logits of all experts, by fused multiply-adds alone, since a rounding
-// may choose another expert. For some tokens the norm before it too.
+// may choose another expert.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"
@@ -16,19 +16,6 @@ struct RouterArgs {
   float* logits = nullptr;  // [splits, tokens, experts]
 };
 void launch_router(const RouterArgs& args, const Queue& queue);
-
-// The same of rows that are yet to be normed, and their norm, in one kernel: logits lack the factor
-// of their token, which whoever adds them up multiplies by.
-struct SplitNormRouterArgs {
-  RouterArgs router;               // x is not used
-  const bf16_t* hidden = nullptr;  // [tokens, width]
-  const float* norm = nullptr;     // [width]
-  float epsilon = 0;
-  uint16_t* normed = nullptr;  // [tokens, width] f16 or bf16
-  bool f16 = false;
-  float* factors = nullptr;  // [tokens] 1 / rms
-};
-void launch_split_norm_router(const SplitNormRouterArgs& args, const Queue& queue);
 
 inline constexpr int32_t kRouterTile = 64;  // tokens, and experts, of a block
 inline constexpr int32_t kMostRouterSplits = 32;

@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args,
     float sum = 0;
 #pragma unroll 16
     for (int32_t i = 0; i < a.splits; ++i) sum += from[i * stride];
-    logits[e] = a.factors == nullptr ? sum : sum * a.factors[blockIdx.x];
+    logits[e] = sum;
   }
   __syncthreads();
   if (threadIdx.x < 32) {

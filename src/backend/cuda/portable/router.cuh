@@ -13,8 +13,7 @@ inline constexpr int32_t kMaxExpertsPerToken = 32;
 struct ChooseArgs {
   const float* logits = nullptr;  // [splits, tokens, experts], as gate.cuh leaves them
   int32_t splits = 1;
-  const float* factors = nullptr;  // [tokens] that the logits lack, where there are splits; or null
-  const float* bias = nullptr;     // [experts]
+  const float* bias = nullptr;  // [experts]
   // Those that are not padding; padding chooses expert -1, which nobody has.
   const int32_t* real_tokens = nullptr;  // [1]
   int32_t num_tokens = 0, num_experts = 0, count = 0;
