@@ -61,7 +61,7 @@ Status read_positionals(const std::vector<std::string>& words, BenchOptions& out
   if (!words.empty() && (words[0] == "ops" || words[0] == "frontier")) {
     out.kind = words[next++] == "ops" ? BenchKind::kOps : BenchKind::kFrontier;
   }
-  if (out.kind == BenchKind::kFrontier) out.contexts = {0, 1024, 4096, 16384};
+  if (out.kind == BenchKind::kFrontier) out.contexts = {0, 1024, 4096, 16384}, out.decode = {1};
   if (next < words.size()) out.model = words[next++];
   if (next == words.size()) return {};
   return invalid("", "one folder is timed, got '{}' too", words[next]);
@@ -84,7 +84,8 @@ const Command& bench_command() {
               "random weights of: pocket; wide (two layers of the real width and its output "
               "matrix); m2 (all layers; --num-layers makes it fit)"),
          used("num-layers", FlagKind::kInt, "so many layers of the shape"),
-         used("decode", FlagKind::kList, "sequences that decode together (1 16; 0: none)"),
+         used("decode", FlagKind::kList,
+              "sequences that decode together (1 16, frontier: 1; 0: none)"),
          used("prefill", FlagKind::kList, "prompt lengths (512; 0: none)"),
          used("context", FlagKind::kList,
               "tokens in the KV cache before (0; frontier: 0 1024 4096 16384)"),

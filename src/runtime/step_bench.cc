@@ -124,7 +124,7 @@ Result<std::vector<double>> time_steps(Executor& executor, const StepShape& shap
   return seconds;
 }
 
-Status fill_context(Executor& executor, const StepShape& shape) {
+Status fill_context(Executor& executor, const StepShape& shape, int32_t begin) {
   const Capacity capacity = executor.capacity();
   M2_TRY(fits(capacity, shape, 1));
   Steps source(capacity, shape);
@@ -132,9 +132,9 @@ Status fill_context(Executor& executor, const StepShape& shape) {
   SamplePlan sample;
   uint64_t number = 0;
   for (int32_t row = 0; row < shape.rows; ++row) {
-    for (int32_t begin = 0; begin < shape.context; begin += capacity.max_step_tokens) {
-      const int32_t count = std::min(capacity.max_step_tokens, shape.context - begin);
-      source.fill_chunk(plan, number, row, begin, count);
+    for (int32_t at = begin; at < shape.context; at += capacity.max_step_tokens) {
+      const int32_t count = std::min(capacity.max_step_tokens, shape.context - at);
+      source.fill_chunk(plan, number, row, at, count);
       sample.clear();
       sample.step = number++;
       executor.forward(plan);

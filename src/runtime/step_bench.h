@@ -18,7 +18,8 @@ namespace m2 {
 Result<std::vector<double>> time_steps(Executor& executor, const StepShape& shape, int32_t steps);
 
 // Runs prompts of random tokens, so that the shape's context in the KV cache is a model's own for
-// the time_steps() that comes next.
-Status fill_context(Executor& executor, const StepShape& shape);
+// the time_steps() that comes next. With `begin` only what follows so many tokens, which an earlier
+// call for as many rows has left.
+Status fill_context(Executor& executor, const StepShape& shape, int32_t begin = 0);
 
 }  // namespace m2

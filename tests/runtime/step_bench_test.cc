@@ -75,6 +75,8 @@ TEST_F(StepBenchRuns, TimesEachStep) {
 TEST_F(StepBenchRuns, FillsTheContextInSteps) {
   EXPECT_TRUE(fill_context(executor(), {2, 1, 60}));  // 32 tokens a step
   EXPECT_TRUE(time_steps(executor(), {2, 1, 60}, 2));
+  EXPECT_TRUE(fill_context(executor(), {2, 1, 61}, 60));
+  EXPECT_TRUE(time_steps(executor(), {2, 1, 61}, 1)) << "no result of filling is left over";
   EXPECT_FALSE(fill_context(executor(), {2, 1, 64}));
 }
 
