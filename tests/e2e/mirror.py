@@ -139,7 +139,8 @@ class Mirror:
             return self.answer_store(request, parts, with_body)
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return request.reply(401, b"", {"X-Error-Code": "RepoNotFound"}, with_body)
-        time.sleep(self.faults.get("hub_delay", 0))
+        while self.faults.get("hub_held"):
+            time.sleep(0.01)
         if self.first("busy"):
             return request.reply(429, b"", {"Retry-After": "1"}, with_body)
         if self.first("hub_down"):
@@ -252,7 +253,6 @@ class Mirror:
 
     def send(self, request, body):
         """In pieces, at the speed that the faults say."""
-        rate = self.faults.get("bytes_a_second", 0)
         view, at = memoryview(body), 0
         while at < len(body):
             piece = view[at:at + 65536]
@@ -266,6 +266,7 @@ class Mirror:
                 time.sleep(self.faults.get("stall_seconds", 3))
                 request.close_connection = True
                 return
+            rate = self.faults.get("bytes_a_second", 0)  # it may be changed meanwhile
             if rate and request.large:
                 time.sleep(len(piece) / rate)
 

@@ -68,14 +68,16 @@ def wait_state(server, pattern):
 
 
 def test_health_tells_of_a_download(pocket_files, tmp_path, start):  # noqa: F811
-    with Mirror(pocket_files, {"bytes_a_second": 1_000_000, "hub_delay": 0.2}) as mirror:
+    with Mirror(pocket_files, {"bytes_a_second": 1_000_000, "hub_held": True}) as mirror:
         begin = time.monotonic()
         server = start("m2", ["serve", NAME], env=environment(mirror, tmp_path), ready=False)
         wait_state(server, "reading the model's files")
         check_refused(server, "reading the model's files")
-        mirror.faults["hub_delay"] = 0
+        mirror.faults["hub_held"] = False
         wait_state(server, r"downloading [1-9]\d? %")
+        mirror.faults["bytes_a_second"] = 50_000  # all but held, while it is looked at
         check_refused(server, r"downloading \d+ %")
+        mirror.faults["bytes_a_second"] = 2_000_000
         states = until_ready(server)
         percents = [int(n) for n in re.findall(r"downloading (\d+) %", " ".join(states))]
         assert len(percents) > 3 and percents == sorted(percents), states
