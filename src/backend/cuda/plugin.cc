@@ -80,6 +80,19 @@ class CudaBackend final : public Backend {
   const GraphOptions graphs_;
 };
 
+std::string why_none(cudaError_t error) {
+  if (error == cudaSuccess) return "none is there";
+  int driver = 0;
+  if (error != cudaErrorInsufficientDriver || cudaDriverGetVersion(&driver) != cudaSuccess) {
+    return cudaGetErrorString(error);
+  }
+  // CUDA says the same of a driver that is too old and of none.
+  if (driver == 0) return "no NVIDIA driver is installed";
+  return fmt::format("the NVIDIA driver is for CUDA {}.{} and this plug-in for {}.{}",
+                     driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                     CUDART_VERSION % 1000 / 10);
+}
+
 // A plug-in that was built for other generations alone has no kernel that the device runs.
 Status has_code(const cudaDeviceProp& properties) {
   if (cuda::code_generation() > 0) return {};
@@ -95,7 +108,7 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
   const cudaError_t error = cudaGetDeviceCount(&devices);
   if (error != cudaSuccess || devices == 0) {
     return fail(ErrorKind::kUnavailable, "device", "no NVIDIA GPU can be used: {}",
-                error == cudaSuccess ? "none is there" : cudaGetErrorString(error));
+                why_none(error));
   }
   cudaDeviceProp properties{};
   M2_TRY(cuda_status(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties"));
