@@ -1,6 +1,7 @@
 // Attention of rows of several tokens. A block takes 128 queries of a KV head, 16 a warp; tiles of
 // 64 keys and their values come through a ring in shared memory. The scores of a tile are made
 // while those of the tile before become probabilities.
+#include "backend/cuda/portable/async_copy.cuh"
 #include "backend/cuda/portable/attention.cuh"
 
 namespace m2::cuda {
@@ -35,10 +36,6 @@ struct Shape {
   }
 };
 
-__device__ inline void copy_async(void* to, const void* from) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-}
 __device__ inline float power_of_two(float x) {
   float out;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
@@ -185,17 +182,17 @@ __global__ void __launch_bounds__(kThreads, 1) prefill_kernel(AttentionArgs a, M
                    static_cast<const char*>(a.kv.values) + at);
       }
     }
-    asm volatile("cp.async.commit_group;");
+    commit_copies();
   };
   fetch(0);
   fetch(1);
-  asm volatile("cp.async.wait_group 1;" ::: "memory");
+  wait_copies<1>();
   __syncthreads();
   Scores scores;
   score<kHeadDim, Element>(s, memory, g, t, scores);
   const float scale = a.scale * 1.4426950408889634f;
   for (int32_t tile = 0; tile < tiles; ++tile) {
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    wait_copies<0>();
     __syncthreads();
     fetch(tile + 2);
     if ((tile + 1) * kTile > seen_by_all) {

@@ -1,3 +1,4 @@
+#include "backend/cuda/portable/async_copy.cuh"
 #include "backend/cuda/portable/gate.cuh"
 
 namespace m2::cuda {
@@ -11,13 +12,6 @@ constexpr int32_t kSumStride = kRouterTile + 4;              // likewise
 constexpr int32_t kStageFloats = 2 * kRouterTile * kStride;  // experts, then tokens
 constexpr size_t kSharedBytes = size_t{kStages} * kStageFloats * sizeof(float);
 static_assert(kGroups * kRouterTile * kSumStride <= kStages * kStageFloats);
-
-// Zeros instead where there is nothing to copy.
-__device__ inline void copy_or_zero(float* to, const float* from, bool here) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
-               "r"(here ? 16 : 0));
-}
 
 __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mark) {
   extern __shared__ __align__(16) float memory[];
@@ -51,16 +45,16 @@ __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mar
   start_next(mark);
   for (int32_t i = 0; i < kStages - 1; ++i) {
     fetch_x(begin + i);
-    asm volatile("cp.async.commit_group;");
+    commit_copies();
   }
   const int32_t group = threadIdx.x / 64, token = threadIdx.x % 8, expert = threadIdx.x / 8 % 8;
   float sums[8][8] = {};  // of the tokens token + 8 i and the experts expert + 8 j
   for (int32_t stage = begin; stage < end; ++stage) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
+    wait_copies<kStages - 2>();
     __syncthreads();
     fetch_gate(stage + kStages - 1);
     fetch_x(stage + kStages - 1);
-    asm volatile("cp.async.commit_group;");
+    commit_copies();
     const float* gate = memory + stage % kStages * kStageFloats + group * (kColumns / kGroups);
     const float* x = gate + kRouterTile * kStride;
 #pragma unroll
@@ -84,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mar
       }
     }
   }
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
+  wait_copies<0>();
   __syncthreads();
 #pragma unroll
   for (int32_t i = 0; i < 8; ++i) {

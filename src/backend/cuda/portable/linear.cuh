@@ -62,7 +62,7 @@ inline constexpr int32_t kTileTokens = 64;  // of a block of the tile form
 // Pairs of an entry of the experts' tile list.
 int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, const Queue& queue);
 void launch_linear_stream(const LinearArgs& args, const Queue& queue);
-// Dense FP8 products of 65 to 128 tokens (linear_wide.cu).
+// Dense FP8 products of 65 to 128 tokens, where the tile form does not split them (linear_wide.cu).
 bool linear_wide_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_wide(const LinearArgs& args, const Queue& queue);
 bool linear_bulk_serves(const LinearArgs& args, const Queue& queue);

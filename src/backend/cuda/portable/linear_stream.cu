@@ -2,6 +2,7 @@
 // columns of the tile and add their sums up in a fixed order. Every thread copies the very bytes of
 // weights that it will use, some chunks of 64 columns ahead, into a ring of its own in shared
 // memory: no thread waits for another, and the stream goes on over the ends of tiles.
+#include "backend/cuda/portable/async_copy.cuh"
 #include "backend/cuda/portable/linear.cuh"
 #include "backend/cuda/portable/single.cuh"
 
@@ -31,11 +32,6 @@ struct Slot {
     return kFp8 ? widen_high(w[step]) : w[2 * step + 1];
   }
 };
-
-__device__ inline void copy_async(uint4* to, const void* from) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-}
 
 // A walk over a warp's chunks: tile by tile, within a tile once for every kTokens tokens, and then
 // chunk by chunk. The copies walk ahead of the products.
@@ -134,7 +130,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
       }
     }
     copy_slot = copy_slot + 1 == S::kDepth ? 0 : copy_slot + 1;
-    asm volatile("cp.async.commit_group;");
+    commit_copies();
   };
 #pragma unroll 1
   for (int32_t i = 0; i < S::kDepth; ++i) copy_next();
@@ -177,7 +173,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
         b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
         b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + (kFp8 ? 1 : 4));
       }
-      asm volatile("cp.async.wait_group %0;" ::"n"(S::kDepth - 1) : "memory");
+      wait_copies<S::kDepth - 1>();
       S own;
       const uint4* from = ring + slot * 2 * S::kVectors * kThreads;
 #pragma unroll
@@ -232,7 +228,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
     }
     steps.next_pass();
   }
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
+  wait_copies<0>();
 }
 
 template <LinearKind kKind, bool kFp8, int32_t kColumnTiles>

@@ -3,6 +3,8 @@
 // weights once a chunk, and leaves out tiles without tokens.
 #include <type_traits>
 
+#include "backend/cuda/portable/async_copy.cuh"
+#include "backend/cuda/portable/cluster.cuh"
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
@@ -42,16 +44,6 @@ __device__ inline int32_t place(int32_t row, int32_t vector) {
          (kRowBytes == 128 ? vector ^ (row & 1) << 2 : vector ^ (row >> 1 & 1) << 1) * 16;
 }
 
-__device__ inline void copy_async(void* to, const void* from) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-}
-__device__ inline void commit() { asm volatile("cp.async.commit_group;"); }
-template <int32_t kLeft>
-__device__ void wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-}
-
 __device__ inline void load_words(uint32_t (&to)[2], const void* from) {
   const uint2 words = *static_cast<const uint2*>(from);
   to[0] = words.x, to[1] = words.y;
@@ -59,27 +51,6 @@ __device__ inline void load_words(uint32_t (&to)[2], const void* from) {
 __device__ inline void load_words(uint32_t (&to)[4], const void* from) {
   const uint4 words = *static_cast<const uint4*>(from);
   to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
-}
-
-// Every block of the cluster comes here, and sees what the others wrote before.
-__device__ inline void sync_cluster() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
-#endif
-}
-// What lies at the same place in the shared memory of another block of the cluster.
-__device__ inline float read_cluster(const float* place, int32_t rank) {
-  float value = 0;
-#if __CUDA_ARCH__ >= 900
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
-  asm volatile(
-      "{.reg .b32 there; mapa.shared::cluster.u32 there, %1, %2; ld.shared::cluster.f32 %0, "
-      "[there];}"
-      : "=f"(value)
-      : "r"(address), "r"(rank)
-      : "memory");
-#endif
-  return value;
 }
 
 // Whether blocks of the same rows and of other tokens follow each other: the rows of a dense
@@ -157,7 +128,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
         copy_async(stage.x + place<S::kXRowBytes>(piece / 8, piece % 8), x_from[i] + chunk * 64);
       }
     }
-    commit();
+    commit_copies();
   };
 
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
@@ -226,7 +197,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
     };
     float next_low = kFp8 ? __ldg(scales_low + begin) : 1.0f;
     float next_high = kFp8 ? __ldg(scales_high + begin) : 1.0f;
-    wait<kStages - 2>();
+    wait_copies<kStages - 2>();
     __syncthreads();
     load(begin, 0);
     for (int32_t chunk = begin; chunk < end; ++chunk) {
@@ -242,7 +213,7 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
       }
       load(chunk, 1);
       multiply_half(0);
-      wait<kStages - 3>();
+      wait_copies<kStages - 3>();
       __syncthreads();
       load(chunk + 1, 0);  // after the last chunk: what an earlier one left
       fetch_weights(chunk + kStages - 1);

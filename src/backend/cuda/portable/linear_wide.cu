@@ -2,6 +2,7 @@
 // multiprocessor reads, so a block takes 32 or 64 rows of weights at once and brings tokens
 // and weights through a ring in shared memory; its warps share the rows and, within a stage, the
 // columns. The first weights are fetched before the kernel ahead has ended.
+#include "backend/cuda/portable/async_copy.cuh"
 #include "backend/cuda/portable/linear.cuh"
 
 namespace m2::cuda {
@@ -22,12 +23,6 @@ struct Shape {
   static constexpr size_t kSumBytes = size_t{kWarps} * kSums * 32 * sizeof(float);
   static constexpr size_t kBytes = kRingBytes > kSumBytes ? kRingBytes : kSumBytes;
 };
-
-__device__ inline void copy_async(void* to, const void* from) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-}
-__device__ inline void commit() { asm volatile("cp.async.commit_group;"); }
 
 template <LinearKind kKind, int32_t kRowWarps, int32_t kTokens>
 __global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a, Mark mark) {
@@ -69,15 +64,15 @@ __global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a, Mark mark)
   float scale = __ldg(scales + part_of);
   wait_for_previous();
   start_next(mark);
-  for (int32_t i = 0; i < kStages - 1; ++i) fetch_x(i), commit();
+  for (int32_t i = 0; i < kStages - 1; ++i) fetch_x(i), commit_copies();
 
   float sums[kTokens / 8][4] = {};
   for (int32_t stage = 0; stage < num_stages; ++stage) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
+    wait_copies<kStages - 2>();
     __syncthreads();
     fetch_weights(stage + kStages - 1);
     fetch_x(stage + kStages - 1);
-    commit();
+    commit_copies();
     const unsigned char* rows = memory + stage % kStages * S::kWeightBytes +
                                 (row_warp * 16 + g) * S::kWeightStride + part_of * 64 + t * 16;
     const uint4 low = *reinterpret_cast<const uint4*>(rows);
@@ -109,7 +104,7 @@ __global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a, Mark mark)
       for (int32_t i = 0; i < 4; ++i) sums[n][i] += now * part[i];
     }
   }
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
+  wait_copies<0>();
   __syncthreads();
   // The parts of the columns are added up in order, in the ring's place.
   auto* shared = reinterpret_cast<float*>(memory);
