@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -140,12 +141,18 @@ void fill_fp32(const TensorSlice& slice, const Stream& stream, float* out) {
   fill_floats(slice, stream, 0, static_cast<float>(1 / std::sqrt(inputs)), out);
 }
 
-void fill_bf16(const TensorSlice& slice, const Stream& stream, std::byte* data) {
-  // A row of the embedding is an output of size 1 by itself: it sums over nothing.
-  const bool embedding = slice.name.ends_with("embed_tokens.weight");
-  const double inputs = embedding ? 1.0 : static_cast<double>(slice.columns);
-  const Pool<bf16_t> pool(1 / std::sqrt(inputs), float_to_bf16, bf16_to_float);
-  fill_matrix(slice, stream, pool, data);
+// What the elements of a bf16 matrix sum over. A row of the embedding is an output of size 1 by
+// itself: it sums over nothing.
+int64_t inputs_of(const TensorSlice& slice) {
+  return slice.name.ends_with("embed_tokens.weight") ? 1 : slice.columns;
+}
+
+Pool<bf16_t> bf16_pool(int64_t inputs) {
+  return {1 / std::sqrt(static_cast<double>(inputs)), float_to_bf16, bf16_to_float};
+}
+
+bool is_bf16(const TensorSlice& slice, bool fp8) {
+  return slice.format == SliceFormat::kBF16 || (slice.format == SliceFormat::kQuantised && !fp8);
 }
 
 // Spread over most of e4m3's range (the largest of 256 quantiles is 2.9 deviations), as a quantised
@@ -162,7 +169,7 @@ void fill_dummy_elements(const TensorSlice& slice, bool fp8, uint64_t seed, std:
   if (slice.format == SliceFormat::kF32) {
     return fill_fp32(slice, stream, reinterpret_cast<float*>(out));
   }
-  if (slice.format == SliceFormat::kBF16 || !fp8) return fill_bf16(slice, stream, out);
+  if (is_bf16(slice, fp8)) return fill_matrix(slice, stream, bf16_pool(inputs_of(slice)), out);
   fill_matrix(slice, stream, f8_pool(), out);
 }
 
@@ -173,10 +180,21 @@ void fill_dummy_scales(const TensorSlice& slice, uint64_t seed, float* out) {
 
 Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, int threads,
                   WeightBlock& weights) {
+  const std::vector<TensorSlice> slices = tensor_slices(config, shard);
+  // A pool takes longer to make than a piece to fill.
+  std::map<int64_t, Pool<bf16_t>> pools;
+  for (const TensorSlice& slice : slices) {
+    if (!is_bf16(slice, config.fp8()) || pools.contains(inputs_of(slice))) continue;
+    pools.emplace(inputs_of(slice), bf16_pool(inputs_of(slice)));
+  }
   return put_slices(
-      tensor_slices(config, shard), config, threads, weights,
+      slices, config, threads, weights,
       [&](const TensorSlice& slice, std::byte* to) -> Status {
-        fill_dummy_elements(slice, config.fp8(), seed, to);
+        if (is_bf16(slice, config.fp8())) {
+          fill_matrix(slice, Stream(seed, slice.name), pools.at(inputs_of(slice)), to);
+        } else {
+          fill_dummy_elements(slice, config.fp8(), seed, to);
+        }
         return {};
       },
       [&](const TensorSlice& slice, float* to) -> Status {
