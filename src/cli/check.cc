@@ -49,6 +49,8 @@ constexpr Published kPublished[] = {
 
 constexpr int32_t kCheckedTokens = 4096;  // a question and its answer: the cache holds no more
 
+constexpr Alias kAliases[] = {{"tp", "tensor-parallel-size"}, {"ep", "enable-expert-parallel"}};
+
 const Command& check_command() {
   static const Command command = [] {
     const auto used = [](std::string_view name, FlagKind kind, std::string_view help) {
@@ -60,10 +62,12 @@ const Command& check_command() {
                    {used("headers", FlagKind::kSwitch, "names, types and shapes of tensors alone"),
                     used("forward", FlagKind::kSwitch, "ask the model two questions (on)"),
                     used("device", FlagKind::kText, "auto, cpu or cuda: what it is asked on"),
+                    used("tensor-parallel-size", FlagKind::kInt, "ranks that it takes (1)"),
+                    used("enable-expert-parallel", FlagKind::kSwitch, "whole experts a rank"),
                     used("revision", FlagKind::kText, "branch, tag or commit (main)"),
                     used("download-dir", FlagKind::kText, "Hugging Face cache, if not the usual"),
                     used("hf-overrides", FlagKind::kJson, "values over those of config.json")},
-                   {},
+                   kAliases,
                    1};
   }();
   return command;
@@ -205,6 +209,8 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
   }
   options.device = "cpu";
   options.plain_kernels = !gpu;
+  options.tensor_parallel = 1;
+  options.expert_parallel = false;
   StartState state;
   const auto loaded = load_runtime(options, files, state);
   if (!loaded) return findings.wrong("agreement", loaded.error().message);
@@ -229,6 +235,12 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
 void ask(const ServeOptions& options, const ModelFiles& files, Findings& findings) {
   StartState state;
   const auto loaded = load_runtime(options, files, state);
+  if (!loaded && loaded.error().kind == ErrorKind::kUnavailable &&
+      loaded.error().field !=
+          "device") {  // the machine is too small, which is no fault of the files
+    return findings.note("forward", "not asked: " + loaded.error().message +
+                                        "; --tensor-parallel-size N spreads it over N devices");
+  }
   if (!loaded) return findings.wrong("forward", loaded.error().message);
   const auto outcome = check_forward(*loaded->executors.front(), files);
   if (!outcome) return findings.wrong("forward", outcome.error().message);
@@ -271,6 +283,8 @@ int run_check(Arguments arguments) {
   reader.object("hf-overrides", overrides);
   reader.flag("headers", headers_alone);
   reader.flag("forward", forward);
+  reader.integer("tensor-parallel-size", options.tensor_parallel, 1, 64);
+  reader.flag("enable-expert-parallel", options.expert_parallel);
   if (reader.choice("device", {"auto", "cpu", "cuda"}) >= 0) reader.text("device", options.device);
   if (!reader.status()) return report(reader.status().error(), kExitUsage);
   if (flags->positionals.empty()) {

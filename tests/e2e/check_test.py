@@ -179,6 +179,12 @@ class Copy:
             (self.folder / name).write_bytes(self.data[name])
 
 
+def test_the_model_may_take_several_ranks(need_pocket):
+    done = m2("check", POCKET, "-tp", "2", "-ep")
+    assert done.returncode == 0 and "2 ranks" in done.stderr, done.stdout
+    assert re.search(r"ok +agreement", done.stdout), done.stdout
+
+
 def test_a_garbled_model_is_told_from_a_right_one(need_pocket, tmp_path):
     # Rotating all 128 dimensions in place of 64, as other programs once did.
     done = m2("check", POCKET, "--hf-overrides", '{"rotary_dim": 128}')
