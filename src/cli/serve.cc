@@ -202,7 +202,7 @@ int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& m
   }
   Result<Executors> executors;
   run_interruptible(signals, server, [&] {
-    state.phase = StartPhase::kDownload;
+    if (files.obtained.download) state.phase = StartPhase::kDownload;
     const Status there = obtain_weights(files.obtained, state.download);
     state.phase = StartPhase::kLoad;
     executors = there ? make_executors(options, files, state) : tl::unexpected(there.error());
