@@ -1,17 +1,15 @@
 // `m2 check`: is what lies on disk the model that it says it is? Headers, hashes, tokenizer and
-// template, each with a line of its own; every fault is told, not the first alone.
+// template, the model's own words, each with a line; every fault is told, not the first alone.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
-#include <mutex>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "backend/cpu/host.h"
+#include "cli/check_files.h"
 #include "cli/check_forward.h"
 #include "cli/commands.h"
 #include "cli/flag_reader.h"
@@ -19,33 +17,12 @@
 #include "cli/model_files.h"
 #include "cli/parse_flags.h"
 #include "cli/serve.h"
-#include "loader/checkpoint.h"
-#include "loader/checkpoint_index.h"
-#include "loader/hub/digest.h"
 #include "loader/hub/hub.h"
-#include "loader/hub/known_hash.h"
-#include "loader/scale_check.h"
 #include "model/shard.h"
 #include "model/weights.h"
 
 namespace m2::cli {
 namespace {
-
-// SHA-256 of the published files. Of a name with several, each is one member's.
-struct Published {
-  std::string_view file, sha256, of;
-};
-constexpr Published kPublished[] = {
-    {"tokenizer.json", "757622126525aeeb131756849d93298070ff3f0319c455ec8c5bb0f6b1cebbe8",
-     "MiniMax-M2, M2.1, M2.5 and M2.7"},
-    {"chat_template.jinja", "6197838b2be771351d457d9f715ff8e0c0861b7c2d1b1d6ce2acab25ced9d530",
-     "MiniMax-M2"},
-    {"chat_template.jinja", "aa964556a0a30d039273a3e06d0d9cb14e25edba1f78ccba84cbf7ee4ce2dac4",
-     "MiniMax-M2.1"},
-    {"chat_template.jinja", "f83cec52bb3a7e5a3cb4d6fd1dfdd6f4fe13b06c5aaa39a1115e70a417fc75f5",
-     "MiniMax-M2.5"},
-    {"chat_template.jinja", "893d908f7b5cc65fdde270dcae5ea1a99647c6a7ce572ae874a57b7160069566",
-     "MiniMax-M2.7"}};
 
 constexpr int32_t kCheckedTokens = 4096;  // a question and its answer: the cache holds no more
 
@@ -73,90 +50,29 @@ const Command& check_command() {
   return command;
 }
 
-// What was found, in order; a fault makes the exit status.
-class Findings {
- public:
-  void right(std::string_view what, std::string_view text) { print(" ok ", what, text); }
-  void note(std::string_view what, std::string_view text) { print("note", what, text); }
-  void wrong(std::string_view what, std::string_view text) {
-    print("BAD ", what, text);
-    ++faults_;
-  }
-  int faults() const { return faults_; }
-
- private:
-  static void print(std::string_view mark, std::string_view what, std::string_view text) {
-    fmt::print("{} {:10} {}\n", mark, what, text);
-  }
-  int faults_ = 0;
+struct CheckOptions {
+  ModelSource source;
+  bool headers_alone = false, forward = true;
+  ServeOptions serve;
 };
 
-void check_headers(const std::string& folder, const ModelConfig& config, Findings& findings) {
-  const auto checkpoint = Checkpoint::open(folder, config);
-  if (!checkpoint) return findings.wrong("headers", checkpoint.error().message);
-  findings.right("headers", fmt::format("{} tensors in {} files, {:.1f} GB",
-                                        checkpoint->num_tensors(), checkpoint->num_files(),
-                                        static_cast<double>(checkpoint->bytes()) / 1e9));
-}
-
-std::vector<std::string> files_of(const std::string& folder) {
-  std::vector<std::string> names = {"config.json",         "generation_config.json",
-                                    "tokenizer.json",      "tokenizer_config.json",
-                                    "chat_template.jinja", "model.safetensors.index.json"};
-  if (const auto index = read_checkpoint_index(folder)) {
-    names.insert(names.end(), index->files.begin(), index->files.end());
+Result<CheckOptions> read_options(const ParsedFlags& flags) {
+  CheckOptions out;
+  FlagReader reader(flags);
+  reader.text("revision", out.source.revision);
+  reader.text("download-dir", out.source.download_dir);
+  reader.object("hf-overrides", out.serve.hf_overrides);
+  reader.flag("headers", out.headers_alone);
+  reader.flag("forward", out.forward);
+  reader.integer("tensor-parallel-size", out.serve.tensor_parallel, 1, 64);
+  reader.flag("enable-expert-parallel", out.serve.expert_parallel);
+  if (reader.choice("device", {"auto", "cpu", "cuda"}) >= 0) {
+    reader.text("device", out.serve.device);
   }
-  return names;
-}
-
-// Every file whose hash the hub has told, several at once: a whole model is read. False: none is
-// known.
-bool check_hashes(const std::string& folder, Findings& findings) {
-  struct Wanted {
-    std::string name, hash;
-  };
-  std::vector<Wanted> files;
-  for (const std::string& name : files_of(folder)) {
-    if (std::string hash = known_hash(folder, name); !hash.empty()) files.push_back({name, hash});
-  }
-  if (files.empty()) {
-    findings.note("hashes", "not known: the folder did not come from the hub's cache");
-    return false;
-  }
-  std::atomic<size_t> next = 0;
-  std::mutex mutex;
-  int wrong = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < files.size(); i = next++) {
-      const auto hash = digest_file(folder + "/" + files[i].name, files[i].hash);
-      std::lock_guard lock(mutex);
-      if (hash && *hash == files[i].hash) continue;
-      ++wrong;
-      findings.wrong("hashes", hash ? fmt::format("{}: hash {}, must be {}", files[i].name, *hash,
-                                                  files[i].hash)
-                                    : hash.error().message);
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    for (int i = 1; i < std::min(usable_cores(), 16); ++i) helpers.emplace_back(work);
-    work();
-  }
-  if (wrong == 0) {
-    findings.right("hashes", fmt::format("{} files as the hub has them", files.size()));
-  }
-  return true;
-}
-
-// Whether a file is one of the published ones: others may be right, but are not what was tested.
-void check_published(const std::string& folder, std::string_view file, Findings& findings) {
-  const auto hash = digest_file(folder + "/" + std::string(file), std::string(64, '0'));
-  if (!hash) return;
-  for (const Published& known : kPublished) {
-    if (known.file != file || known.sha256 != *hash) continue;
-    return findings.right("published", fmt::format("{} is that of {}", file, known.of));
-  }
-  findings.note("published", fmt::format("{} is none of the published ones", file));
+  M2_TRY(reader.status());
+  if (flags.positionals.empty()) return invalid("model", "which model? m2 check MODEL");
+  out.source.model = flags.positionals[0];
+  return out;
 }
 
 Result<ModelFiles> check_text(const ServeOptions& options, Findings& findings) {
@@ -168,30 +84,6 @@ Result<ModelFiles> check_text(const ServeOptions& options, Findings& findings) {
   findings.right("text", fmt::format("tokenizer of {} ids, {}", files->tokenizer->vocab_size(),
                                      files->chat_template ? "chat template" : "no chat template"));
   return files;
-}
-
-// Scales that do not fit their blocks. Of a model that is right some may stand out, so that is a
-// note; what is no number is a fault.
-void check_block_scales(const std::string& folder, Findings& findings) {
-  const auto checked = check_scales(folder, std::min(usable_cores(), 16));
-  if (!checked) return findings.wrong("scales", checked.error().message);
-  const std::vector<std::string>& broken = checked->broken;
-  constexpr size_t kShown = 20;
-  for (size_t i = 0; i < std::min(kShown, broken.size()); ++i) findings.wrong("scales", broken[i]);
-  if (broken.size() > kShown) {
-    findings.wrong("scales", fmt::format("and {} matrices more", broken.size() - kShown));
-  }
-  if (!checked->odd.empty()) {
-    const ScaleCheck::Odd& worst = checked->odd.front();
-    findings.note("scales", fmt::format("{} of {} matrices have blocks that do not fit the others, "
-                                        "as if scales had been changed; most of all {}, row {}, by "
-                                        "a factor of {:.1f}",
-                                        checked->odd.size(), checked->tensors, worst.tensor,
-                                        worst.row, worst.factor));
-  } else if (checked->tensors > 0 && checked->broken.empty()) {
-    findings.right("scales", fmt::format("those of {} blocks of {} matrices fit their blocks",
-                                         checked->blocks, checked->tensors));
-  }
 }
 
 // The same text on other kernels: those of the CPU after a GPU, else the plain ones. What differs
@@ -273,45 +165,28 @@ int run_check(Arguments arguments) {
   const auto flags = parse_flags(check_command(), arguments);
   if (!flags) return report(flags.error(), kExitUsage);
   if (flags->help) return print_help(check_command(), flags->help_topic);
-  ModelSource source;
-  json::Object overrides;
-  bool headers_alone = false, forward = true;
-  ServeOptions options;
-  FlagReader reader(*flags);
-  reader.text("revision", source.revision);
-  reader.text("download-dir", source.download_dir);
-  reader.object("hf-overrides", overrides);
-  reader.flag("headers", headers_alone);
-  reader.flag("forward", forward);
-  reader.integer("tensor-parallel-size", options.tensor_parallel, 1, 64);
-  reader.flag("enable-expert-parallel", options.expert_parallel);
-  if (reader.choice("device", {"auto", "cpu", "cuda"}) >= 0) reader.text("device", options.device);
-  if (!reader.status()) return report(reader.status().error(), kExitUsage);
-  if (flags->positionals.empty()) {
-    return report({ErrorKind::kInvalidArgument, "which model? m2 check MODEL", "model"},
-                  kExitUsage);
-  }
-  source.model = flags->positionals[0];
-  const auto folder = find_model(source, read_hub_environment());
+  auto options = read_options(*flags);
+  if (!options) return report(options.error(), kExitUsage);
+  const auto folder = find_model(options->source, read_hub_environment());
   if (!folder) return report(folder.error(), kExitFailure);
-  const auto config = load_config(*folder, overrides);
+  const auto config = load_config(*folder, options->serve.hf_overrides);
   if (!config) return report(config.error(), kExitFailure);
 
   Findings findings;
   findings.right("config", describe(*config));
   check_headers(*folder, *config, findings);
-  if (!headers_alone) {
+  if (!options->headers_alone) {
     // What has its hash needs no evidence.
     if (!check_hashes(*folder, findings)) check_block_scales(*folder, findings);
     check_published(*folder, "tokenizer.json", findings);
     check_published(*folder, "chat_template.jinja", findings);
-    options.model = *folder;
-    options.hf_overrides = overrides;
-    options.max_sequences = 1;
-    options.max_model_tokens = std::min(kCheckedTokens, config->max_position_embeddings);
-    const auto files = check_text(options, findings);
+    ServeOptions& serve = options->serve;
+    serve.model = *folder;
+    serve.max_sequences = 1;
+    serve.max_model_tokens = std::min(kCheckedTokens, config->max_position_embeddings);
+    const auto files = check_text(serve, findings);
     // Weights that are known to be wrong are not asked.
-    if (files && forward && findings.faults() == 0) ask(options, *files, findings);
+    if (files && options->forward && findings.faults() == 0) ask(serve, *files, findings);
   }
   if (findings.faults() == 0) return kExitOk;
   fmt::print("{}: {} faults\n", *folder, findings.faults());
