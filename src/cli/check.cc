@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <string_view>
 #include <vector>
@@ -108,11 +107,7 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
   if (!loaded) return findings.wrong("agreement", loaded.error().message);
   const auto others = question_logprobs(*loaded->executors.front(), files);
   if (!others) return findings.wrong("agreement", others.error().message);
-  float largest = 0;
-  for (size_t i = 0; i < logprobs.size(); ++i) {
-    const float difference = std::abs(logprobs[i] - others->at(i));
-    largest = std::isfinite(difference) ? std::max(largest, difference) : INFINITY;
-  }
+  const float largest = largest_difference(logprobs, *others);
   const std::string text =
       fmt::format("{}: {} logprobs differ by {:.2g} at most, {} is rounding",
                   gpu ? "GPU and CPU" : "fast and plain kernels", logprobs.size(), largest, most);

@@ -171,4 +171,14 @@ Result<std::vector<float>> question_logprobs(Executor& executor, const ModelFile
   return all;
 }
 
+float largest_difference(std::span<const float> some, std::span<const float> others) {
+  if (some.size() != others.size()) return INFINITY;
+  float largest = 0;
+  for (size_t i = 0; i < some.size(); ++i) {
+    const float difference = std::abs(some[i] - others[i]);
+    largest = std::isfinite(difference) ? std::max(largest, difference) : INFINITY;
+  }
+  return largest;
+}
+
 }  // namespace m2::cli

@@ -3,6 +3,7 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,5 +31,8 @@ Result<ForwardCheck> check_forward(Executor& executor, const ModelFiles& files);
 
 // ForwardCheck::logprobs alone, by another executor: the same numbers, but for rounding.
 Result<std::vector<float>> question_logprobs(Executor& executor, const ModelFiles& files);
+
+// Between two runs of the same tokens; infinite where one has no number, or another count of them.
+float largest_difference(std::span<const float> some, std::span<const float> others);
 
 }  // namespace m2::cli
