@@ -77,7 +77,8 @@ std::string kind_of(std::string_view name) {
   while (!name.empty()) {
     const std::string_view part = name.substr(0, name.find('.'));
     const bool number = part.find_first_not_of("0123456789") == part.npos;
-    kind += (kind.empty() ? "" : ".") + (number ? "#" : std::string(part));
+    if (!kind.empty()) kind += '.';
+    kind += number ? "#" : part;
     name.remove_prefix(std::min(name.size(), part.size() + 1));
   }
   return kind;
@@ -209,7 +210,7 @@ Result<ScaleCheck> check_scales(const std::string& folder, int threads) {
   M2_ASSIGN(const CheckpointIndex index, read_checkpoint_index(folder));
   std::vector<SafetensorsFile> files;
   for (const std::string& name : index.files) {
-    M2_ASSIGN(SafetensorsFile file, SafetensorsFile::open(folder + "/" + name));
+    M2_ASSIGN(SafetensorsFile file, SafetensorsFile::open(fmt::format("{}/{}", folder, name)));
     files.push_back(std::move(file));
   }
   const std::vector<Pair> pairs = pairs_of(files);
