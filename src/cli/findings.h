@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <string_view>
 
 namespace m2::cli {
@@ -22,6 +23,7 @@ class Findings {
  private:
   static void print(std::string_view mark, std::string_view what, std::string_view text) {
     fmt::print("{} {:10} {}\n", mark, what, text);
+    std::fflush(stdout);  // where it is a pipe, too: the next one may take minutes
   }
   int faults_ = 0;
 };

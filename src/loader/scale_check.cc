@@ -169,6 +169,7 @@ std::vector<Pair> pairs_of(const std::vector<SafetensorsFile>& files) {
     if (weight == places.end()) continue;
     const TensorView &codes = weight->second.view, &table = scales.view;
     const bool fits = codes.dtype == DType::kF8E4M3 && codes.rank == 2 && table.rank == 2 &&
+                      codes.shape[0] > 0 && codes.shape[1] > 0 &&
                       (table.dtype == DType::kF32 || table.dtype == DType::kBF16) &&
                       table.shape[0] == divide_up(codes.shape[0], kBlock) &&
                       table.shape[1] == divide_up(codes.shape[1], kBlock);

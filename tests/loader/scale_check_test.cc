@@ -113,6 +113,15 @@ TEST_F(ScaleCheckTest, WhatIsNoNumberIsBroken) {
   EXPECT_NE(checked.broken[3].find("holds NaN"), std::string::npos) << checked.broken[3];
 }
 
+// A file may say so, and other checks tell that it is not the model's shape.
+TEST_F(ScaleCheckTest, WhatIsEmptyHasNoBlocks) {
+  tensors_["rows.weight"] = {DType::kF8E4M3, {0, 128}, {}};
+  tensors_["rows.weight_scale_inv"] = {DType::kF32, {0, 1}, {}};
+  tensors_["columns.weight"] = {DType::kF8E4M3, {int64_t{1} << 50, 0}, {}};
+  tensors_["columns.weight_scale_inv"] = {DType::kF32, {int64_t{1} << 43, 0}, {}};
+  EXPECT_EQ(check().tensors, 8);
+}
+
 // What cannot be seen: layers may differ, so a factor over a whole matrix says nothing.
 TEST_F(ScaleCheckTest, AWholeMatrixMayBeLarger) {
   for (int64_t row = 0; row < kRows; ++row) multiply_row("model.layers.3.q", row, 8);
