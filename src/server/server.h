@@ -1,12 +1,13 @@
 // The HTTP server: sockets, APIs, text in and out; the engine's other side. cli wires it so:
 //
 //   Server::create(options)   checks options, loads TLS files
-//   start()        listens; /health says 503 and how far the start is, every request to the model
-//   too open(model)    the text side: what the model's small files say Engine(…, executor,
-//   server.sink()), a thread in Engine::run() serve({&engine, …})   /health says 200, requests are
-//   taken drain()        nothing new is taken (503 + Retry-After), open requests go on wait_idle(…)
-//   until the open requests have been answered, or the time is over stop()         cuts what is
-//   left with an error, closes the sockets, joins the threads
+//   start()        listens; /health and every request to the model say 503 and how far the start is
+//   open(model)    the text side: what the model's small files say
+//   Engine(…, executor, server.sink()), a thread in Engine::run()
+//   serve({&engine, …})   /health says 200, requests are taken
+//   drain()        nothing new is taken (503 + Retry-After), open requests go on
+//   wait_idle(…)   until the open requests have been answered, or the time is over
+//   stop()         cuts what is left with an error, closes the sockets, joins the threads
 //
 // Thread-safety: sink().publish() from any number of engine threads; healthy-state and drain() from
 // any thread; create, start, open, serve, wait_idle and stop from one thread, in that order. stop()
