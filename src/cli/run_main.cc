@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "cli/client_options.h"
 #include "cli/commands.h"
@@ -38,9 +39,18 @@ void print_help() {
       "version.\n");
 }
 
+// CUDA reads these at its first use: all kernels are loaded at the start, not at their first
+// launch, and ranks that share a GPU do not wait for each other's queues. Set before any thread
+// is there that could read the environment.
+void set_cuda_environment() {
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+}
+
 }  // namespace
 
 int run_main(Arguments arguments) {
+  set_cuda_environment();
   if (arguments.empty()) {
     print_help();
     return kExitUsage;

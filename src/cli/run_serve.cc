@@ -1,6 +1,5 @@
 // `m2 serve` on the real model: the executor that serve.cc is given.
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -16,24 +15,37 @@
 namespace m2::cli {
 namespace {
 
-// CUDA reads these at its first use: all kernels are loaded at the start, not at their first
-// launch, and ranks that share a GPU do not wait for each other's queues.
-void set_cuda_environment() {
-  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
-  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
-}
-
 void log_lines(const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) log_info("{}", line);
 }
 
+RuntimeOptions wanted_runtime(const ServeOptions& options, const ModelFiles& files) {
+  RuntimeOptions wanted = runtime_options(options);
+  wanted.max_model_tokens = files.max_model_tokens;
+  wanted.real_vocab = files.tokenizer->vocab_size();
+  return wanted;
+}
+
+Error with_advice(Error error) {
+  // The model's own limit has been looked at: what is too small is the cache.
+  if (error.field == "max-model-len") {
+    error.message += "; --kv-cache-memory-bytes and --kv-cache-dtype fp8 change that";
+  }
+  return error;
+}
+
 }  // namespace
+
+Status check_room(const ServeOptions& options, const ModelFiles& files) {
+  const auto plan = plan_runtime(files.config, wanted_runtime(options, files));
+  if (!plan) return tl::unexpected(with_advice(plan.error()));
+  return {};
+}
 
 Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& files,
                              StartState& state) {
   const auto start = std::chrono::steady_clock::now();
-  set_cuda_environment();
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   std::optional<Checkpoint> checkpoint;
   if (!options.dummy_weights) {
@@ -52,18 +64,10 @@ Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& file
     progress.end();
     return {};
   };
-  RuntimeOptions wanted = runtime_options(options);
-  wanted.max_model_tokens = files.max_model_tokens;
-  wanted.real_vocab = files.tokenizer->vocab_size();
+  RuntimeOptions wanted = wanted_runtime(options, files);
   wanted.warming_up = [&state] { state.phase = StartPhase::kCapture; };
   auto made = make_runtime(files.config, wanted, load);
-  if (!made) {
-    // The model's own limit has been looked at: what is too small is the cache.
-    if (made.error().field == "max-model-len") {
-      made.error().message += "; --kv-cache-memory-bytes and --kv-cache-dtype fp8 change that";
-    }
-    return tl::unexpected(std::move(made.error()));
-  }
+  if (!made) return tl::unexpected(with_advice(std::move(made.error())));
   const Runtime& runtime = *made;
 
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -93,6 +97,6 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
   return std::move(runtime.executors);
 }
 
-int run_serve(Arguments arguments) { return serve(arguments, load_executors); }
+int run_serve(Arguments arguments) { return serve(arguments, load_executors, check_room); }
 
 }  // namespace m2::cli

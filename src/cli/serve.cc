@@ -196,14 +196,19 @@ int report(const Error& error) {
 
 // From the model's small files, which are read, to the end.
 int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& make_executors,
-        StartState& state, Server& server, Signals& signals) {
+        const RoomCheck& room, StartState& state, Server& server, Signals& signals) {
   if (const Status opened = server.open(server_model(files)); !opened) {
     return report(opened.error());
   }
   Result<Executors> executors;
+  const auto obtain = [&]() -> Status {
+    if (!files.obtained.download) return {};
+    if (room) M2_TRY(room(options, files));
+    state.phase = StartPhase::kDownload;
+    return obtain_weights(files.obtained, state.download);
+  };
   run_interruptible(signals, server, [&] {
-    if (files.obtained.download) state.phase = StartPhase::kDownload;
-    const Status there = obtain_weights(files.obtained, state.download);
+    const Status there = obtain();
     state.phase = StartPhase::kLoad;
     executors = there ? make_executors(options, files, state) : tl::unexpected(there.error());
   });
@@ -235,7 +240,7 @@ int run(const ServeOptions& options, ModelFiles& files, const ExecutorFactory& m
 
 }  // namespace
 
-int serve(Arguments arguments, const ExecutorFactory& make_executors) {
+int serve(Arguments arguments, const ExecutorFactory& make_executors, const RoomCheck& room) {
   auto flags = parse_serve_flags(arguments);
   if (flags && flags->help) {
     return print_help(serve_command(), flags->help_topic);
@@ -255,6 +260,7 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   // The port first: a busy one is known before minutes of downloading and loading, and /health
   // tells of them.
   StartState state;
+  Result<ModelFiles> files = tl::unexpected(Error{});  // outlives the server, which reads it
   auto server = Server::create(server_options(*options, state));
   if (!server) return report(server.error());
   if (const Status started = (*server)->start(); !started) return report(started.error());
@@ -262,14 +268,13 @@ int serve(Arguments arguments, const ExecutorFactory& make_executors) {
   log_info("listening on {}; /health tells how far the start is", (*server)->address());
 
   const auto start = Clock::now();
-  Result<ModelFiles> files = tl::unexpected(Error{});
   run_interruptible(signals, **server, [&] { files = open_model(*options); });
   if (!files) return report(files.error());
   log_info("model {} from {}: {}", options->served_names[0], files->folder,
            describe(files->config));
   log_info("tokenizer and template read in {:.2f} s", seconds_since(start));
   log_info("{}", describe_sampling(*options, *files));
-  return run(*options, *files, make_executors, state, **server, signals);
+  return run(*options, *files, make_executors, room, state, **server, signals);
 }
 
 }  // namespace m2::cli

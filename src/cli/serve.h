@@ -23,6 +23,11 @@ using Executors = std::vector<std::unique_ptr<Executor>>;
 using ExecutorFactory =
     std::function<Result<Executors>(const ServeOptions&, const ModelFiles&, StartState&)>;
 
+// Whether the devices have room for the model. Asked before its weights are downloaded: what cannot
+// be served is not fetched. May be empty.
+using RoomCheck = std::function<Status(const ServeOptions&, const ModelFiles&)>;
+Status check_room(const ServeOptions& options, const ModelFiles& files);
+
 // The real model on a device, with its facts in the log (run_serve.cc).
 Result<Runtime> load_runtime(const ServeOptions& options, const ModelFiles& files,
                              StartState& state);
@@ -31,6 +36,6 @@ Result<Executors> load_executors(const ServeOptions& options, const ModelFiles& 
 
 // Serves until a signal or a fault; returns the exit status.
 // The port is open from the start; what is not on disk is downloaded then.
-int serve(Arguments arguments, const ExecutorFactory& make_executors);
+int serve(Arguments arguments, const ExecutorFactory& make_executors, const RoomCheck& room = {});
 
 }  // namespace m2::cli

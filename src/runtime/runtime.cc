@@ -34,15 +34,33 @@ Result<std::unique_ptr<Backend>> choose_backend(const ModelConfig& config, const
   return open_backend(wanted);
 }
 
+struct PlannedDevice {
+  std::unique_ptr<Backend> backend;
+  MemoryPlan plan;
+};
+
+Result<PlannedDevice> plan_device(const ModelConfig& config, const RuntimeOptions& options) {
+  M2_ASSIGN(const Shard shard, make_shard(config, options.parallelism, 0));
+  M2_TRY(check_replicas(options.replicas));
+  PlannedDevice out;
+  M2_ASSIGN(out.backend, choose_backend(config, shard, options));
+  M2_ASSIGN(out.plan, plan_memory(config, shard, options, *out.backend));
+  return out;
+}
+
 }  // namespace
+
+Result<MemoryPlan> plan_runtime(const ModelConfig& config, const RuntimeOptions& options) {
+  M2_ASSIGN(const PlannedDevice device, plan_device(config, options));
+  return device.plan;
+}
 
 Result<Runtime> make_runtime(const ModelConfig& config, const RuntimeOptions& options,
                              const LoadWeights& load) {
-  M2_ASSIGN(const Shard shard, make_shard(config, options.parallelism, 0));
-  M2_TRY(check_replicas(options.replicas));
-  M2_ASSIGN(auto backend, choose_backend(config, shard, options));
+  M2_ASSIGN(const PlannedDevice device, plan_device(config, options));
+  Backend* const backend = device.backend.get();
   Runtime runtime;
-  M2_ASSIGN(runtime.plan, plan_memory(config, shard, options, *backend));
+  runtime.plan = device.plan;
   runtime.backend = backend->name();
   runtime.device = backend->detail();
   const OpsLimits& limits = runtime.plan.limits;

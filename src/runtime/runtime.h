@@ -57,4 +57,7 @@ struct Runtime {
 Result<Runtime> make_runtime(const ModelConfig& config, const RuntimeOptions& options,
                              const LoadWeights& load);
 
+// What make_runtime() would plan, or why it would refuse, before there are any weights.
+Result<MemoryPlan> plan_runtime(const ModelConfig& config, const RuntimeOptions& options);
+
 }  // namespace m2

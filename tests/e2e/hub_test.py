@@ -499,6 +499,19 @@ def test_both_share_locks(pocket_files, tmp_path):
         assert mirror.sent == sum(len(pocket_files[name]) for name in SHARDS)
 
 
+@pytest.mark.parametrize("flags, said", [
+    (["--max-model-len", "100k", "--kv-cache-memory-bytes", "1G"], "26208 tokens fit"),
+    (["--kv-cache-memory-bytes", "900G"], "are free"), (["-tp", "3"], "tensor parallel size 3")])
+def test_what_has_no_room_is_not_downloaded(pocket_files, tmp_path, flags, said):
+    with Mirror(pocket_files) as mirror:
+        done = subprocess.run(
+            [str(BIN / "m2"), "serve", NAME, "--device", "cpu", "--host", "127.0.0.1", "--port",
+             str(free_port()), *flags],
+            capture_output=True, text=True, timeout=60, env=environment(mirror, tmp_path))
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+        assert mirror.sent == 0 and whole_files(tmp_path, pocket_files) == sorted(SMALL)
+
+
 def test_serve_downloads_and_answers(pocket_files, tmp_path, start):
     """The guide's first command, on one rank: deploy_guide_test.py runs it on four."""
     flags = ["serve", NAME, "--trust-remote-code", *SPLIT]
