@@ -136,14 +136,7 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
   }
   ops->carve(ops->memory_.data());
   touch({ops->memory_.data(), scratch_bytes});
-  // Nobody waits for the KV cache, which is large: what is asked for meanwhile comes when written.
-  const std::span<std::byte> all(kv.data(), kv.bytes());
-  ops->touching_ = std::jthread([all](const std::stop_token& stop) {
-    constexpr size_t kPiece = size_t{64} << 20;
-    for (size_t at = 0; at < all.size() && !stop.stop_requested(); at += kPiece) {
-      touch(all.subspan(at, std::min(kPiece, all.size() - at)));
-    }
-  });
+  ops->untouched_ = {kv.data(), kv.bytes()};
   ops->kv_ = std::make_unique<KvCache>(shape, std::move(kv));
   ops->counts_ =
       std::make_unique<PenaltyCounts>(shard.vocab_count, std::move(counts), shard.vocab_begin);
@@ -162,12 +155,20 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const ModelConfig& config, const 
 }
 
 Status CpuOps::adopt(Weights& weights) {
-  if (kernels_.pack_row == nullptr) return {};
   for (LayerWeights& layer : weights.layers) {
     for (const Matrix* matrix : {&layer.qkv, &layer.o_proj, &layer.gate_up, &layer.down}) {
-      if (matrix->dtype == DType::kF8E4M3) pack(*matrix);
+      if (matrix->dtype == DType::kF8E4M3 && kernels_.pack_row != nullptr) pack(*matrix);
     }
   }
+  // Nobody waits for the KV cache, which is large: what is asked for meanwhile comes when written.
+  // Not sooner: the system's handing out of so many pages slows down whoever loads weights.
+  touching_ = std::jthread([all = untouched_](const std::stop_token& stop) {
+    // Who maps or frees memory meanwhile, a new thread say, waits for a piece.
+    constexpr size_t kPiece = size_t{1} << 20;
+    for (size_t at = 0; at < all.size() && !stop.stop_requested(); at += kPiece) {
+      touch(all.subspan(at, std::min(kPiece, all.size() - at)));
+    }
+  });
   return {};
 }
 

@@ -159,7 +159,8 @@ class CpuOps : public Ops {
   float* logits_ = nullptr;     // [max sample rows, vocab_count]
   int64_t sample_rows_ = 0;
 
-  std::jthread touching_;  // last: it is done with the KV cache before that goes
+  std::span<std::byte> untouched_;  // the KV cache, until adopt()
+  std::jthread touching_;           // last: it is done with the KV cache before that goes
 };
 
 }  // namespace m2

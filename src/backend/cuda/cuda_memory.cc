@@ -281,6 +281,8 @@ Status CudaOps::adopt(Weights& weights) {
   M2_TRY(cuda_status(cudaMemcpy(weights_memory_.data(), reinterpret_cast<const void*>(begin),
                                 end - begin, cudaMemcpyHostToDevice),
                      "copying the weights"));
+  // From pageable memory a copy may return before its end, and the ops' stream waits for no other.
+  M2_TRY(cuda_status(cudaDeviceSynchronize(), "copying the weights"));
   for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t) {
     if (data != nullptr) {
       data = weights_memory_.data() + (reinterpret_cast<uintptr_t>(data) - begin);

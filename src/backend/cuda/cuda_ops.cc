@@ -191,7 +191,8 @@ void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
     return note("norm_qkv");
   }
   cuda::launch_norm(norm, queue(KernelName::kInputNorm));
-  if (fused_) {
+  // Whether attention is fused or not: steps of one size share their pieces.
+  if (serves_single_ && tokens_ <= cuda::kMostSingleTokens) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, normed_, qkv_, qkv_width());
     args.squares = squares_;
     cuda::launch_single(args, queue(KernelName::kQkv));

@@ -316,7 +316,9 @@ int32_t clusters_at_once(int32_t splits) {
   config.attrs = &size;
   config.numAttrs = 1;
   int count = 0;
-  return cudaOccupancyMaxActiveClusters(&count, kernel, &config) == cudaSuccess ? count : 0;
+  if (cudaOccupancyMaxActiveClusters(&count, kernel, &config) == cudaSuccess) return count;
+  (void)cudaGetLastError();  // a refusal is an answer: no later launch reports it
+  return 0;
 }
 
 template <LinearKind kKind, bool kFp8>
