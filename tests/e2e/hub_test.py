@@ -349,6 +349,32 @@ def test_killed_at_any_moment(pocket_files, tmp_path):
         assert mirror.sent == sum(len(pocket_files[name]) for name in SHARDS) - there
 
 
+def test_a_server_that_is_stopped_while_it_downloads(pocket_files, tmp_path):
+    """SIGTERM ends it at once; what had come is kept, and nothing corrupt is linked."""
+    with Mirror(pocket_files, {"bytes_a_second": 4_000_000}) as mirror:
+        process = subprocess.Popen(
+            [str(BIN / "m2"), "serve", NAME, "--host", "127.0.0.1", "--port", str(free_port())],
+            stderr=subprocess.PIPE, text=True, env=environment(mirror, tmp_path))
+        try:
+            deadline = time.monotonic() + 60
+            while kept_bytes(tmp_path, pocket_files) < 5_000_000:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            process.terminate()
+            _, said = process.communicate(timeout=10)
+        finally:
+            process.kill()
+        assert process.returncode == 1 and "stopped while starting" in said
+        there = whole_files(tmp_path, pocket_files)
+        assert set(SMALL) <= set(there) and there != COMPLETE
+        mirror.faults["bytes_a_second"] = 0
+        time.sleep(0.5)  # the mirror notices that its reader is gone
+        kept, mirror.sent = kept_bytes(tmp_path, pocket_files), 0
+        assert download(mirror, tmp_path).returncode == 0
+        assert whole_files(tmp_path, pocket_files) == COMPLETE
+        assert mirror.sent == sum(len(pocket_files[name]) for name in SHARDS) - kept
+
+
 def test_a_terminal_sees_a_bar(pocket_files, tmp_path):
     try:
         ours, theirs = pty.openpty()
