@@ -74,7 +74,8 @@ void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPl
   plan.total_bytes = backend.total_bytes();
   if (plan.total_bytes == 0) return;
   const size_t used = plan.total_bytes - std::min(plan.free_bytes, plan.total_bytes);
-  plan.held_bytes = used - std::min(used, kContextBytes);
+  const size_t contexts = kContextBytes * static_cast<size_t>(plan.ranks);  // one a GPU
+  plan.held_bytes = used - std::min(used, contexts);
   const auto share = [&](double part) {
     return static_cast<size_t>(static_cast<double>(plan.total_bytes) * part);
   };
@@ -89,7 +90,9 @@ void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPl
 // For messages: what stands in the way of a plan that does not fit.
 std::string budget_text(const RuntimeOptions& options, const MemoryPlan& plan) {
   if (plan.total_bytes == 0) return "";
-  std::string text = fmt::format(" of the GPU's {}", gib(plan.total_bytes));
+  std::string text =
+      fmt::format(" of {} {}", plan.ranks == 1 ? "the GPU's" : fmt::format("{} GPUs'", plan.ranks),
+                  gib(plan.total_bytes));
   if (options.memory_share > 0) {
     text += fmt::format(" under gpu-memory-utilization {}", options.memory_share);
   }

@@ -44,7 +44,14 @@ Result<PlannedDevice> plan_device(const ModelConfig& config, const RuntimeOption
   M2_TRY(check_replicas(options.replicas));
   PlannedDevice out;
   M2_ASSIGN(out.backend, choose_backend(config, shard, options));
-  M2_ASSIGN(out.plan, plan_memory(config, shard, options, *out.backend));
+  auto plan = plan_memory(config, shard, options, *out.backend);
+  if (!plan) {
+    // Whoever has GPUs wants to know why it is the CPU whose memory is too small.
+    Error& error = plan.error();
+    if (error.kind == ErrorKind::kUnavailable) error.message += "; on " + out.backend->detail();
+    return tl::unexpected(std::move(error));
+  }
+  out.plan = *plan;
   return out;
 }
 

@@ -88,7 +88,11 @@ TEST(PlanTest, SaysWhatDoesNotFit) {
   const auto backend = make_planned_gpus(find_gpu("h100")->mib << 20, 2, {});
   const auto plan = plan_memory(config, *shard, options, *backend);
   ASSERT_FALSE(plan.has_value());
-  EXPECT_NE(plan.error().message.find("weights"), std::string::npos) << plan.error().message;
+  const std::string& said = plan.error().message;
+  EXPECT_NE(said.find("weights"), std::string::npos) << said;
+  EXPECT_NE(said.find("of 2 GPUs' 159.29 GiB"), std::string::npos) << said;
+  EXPECT_EQ(said.find("other processes"), std::string::npos)
+      << "of GPUs that are planned: " << said;
 }
 
 // A GPU's memory is what there is: nobody's length is lowered without their word.

@@ -239,6 +239,26 @@ TEST(Runtime, RefusesWhatItDoesNotServe) {
   EXPECT_EQ(make_runtime(small_config(), small_options(), failing).error().message, "no weights");
 }
 
+TEST(Runtime, PlansWithoutWeights) {
+  const auto plan = plan_runtime(small_config(), small_options());
+  ASSERT_TRUE(plan) << plan.error().message;
+  const auto made = make_runtime(small_config(), small_options(), fill);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(describe(*plan).substr(0, describe(*plan).find(", left")),
+            describe(made->plan).substr(0, describe(made->plan).find(", left")));
+  RuntimeOptions options = small_options();
+  options.parallelism.tensor_parallel = 3;
+  EXPECT_EQ(plan_runtime(small_config(), options).error().field, "tensor-parallel-size");
+  options = small_options();
+  options.device = "cpu";
+  options.num_blocks = 1 << 30;
+  const auto large = plan_runtime(small_config(), options);
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().kind, ErrorKind::kUnavailable);
+  EXPECT_NE(large.error().message.find("are free; on cpu, "), std::string::npos)
+      << large.error().message;
+}
+
 // Ops that do nothing, fail, throw or hang.
 class FaultyOps : public Ops {
  public:
