@@ -81,7 +81,7 @@ void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPl
   };
   if (options.memory_share > 0) {
     const size_t ceiling = share(options.memory_share);
-    plan.free_bytes = std::min(plan.free_bytes, ceiling - std::min(ceiling, kContextBytes));
+    plan.free_bytes = std::min(plan.free_bytes, ceiling - std::min(ceiling, contexts));
   } else {
     plan.free_bytes -= std::min(plan.free_bytes, share(kKeptShare));
   }
