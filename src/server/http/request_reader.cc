@@ -33,8 +33,7 @@ size_t HttpRequestReader::put(std::string_view data) {
   const size_t used = impl_->parser.put(boost::asio::buffer(data.data(), data.size()), error);
   if (!error || error == http::error::need_more) return used;
   if (error == http::error::header_limit) {
-    fail(431, fmt::format("the request's head is larger than the limit of {} bytes",
-                          limits_.header_bytes));
+    fail_head_size();
   } else if (error == http::error::body_limit) {
     fail(413, fmt::format("the request's body is larger than the limit of {} bytes",
                           limits_.body_bytes));
@@ -46,10 +45,21 @@ size_t HttpRequestReader::put(std::string_view data) {
   return used;
 }
 
+void HttpRequestReader::fail_head_size() {
+  fail(431, fmt::format("the request's head is larger than the limit of {} bytes",
+                        limits_.header_bytes));
+}
+
 size_t HttpRequestReader::read_head(std::string_view data) {
   const size_t used = put(data);
+  head_bytes_ += used;
   if (fault_ || !impl_->parser.is_header_done()) return used;
   head_done_ = true;
+  // Beast counts the first line apart from the fields when both come in one piece.
+  if (head_bytes_ > limits_.header_bytes) {
+    fail_head_size();
+    return used;
+  }
   impl_->parser.eager(true);
   check_head();
   return used;

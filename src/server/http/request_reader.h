@@ -47,6 +47,7 @@ class HttpRequestReader {
   struct Impl;
 
   size_t put(std::string_view data);
+  void fail_head_size();
   void check_head();
   void check_fields();
 
@@ -54,6 +55,7 @@ class HttpRequestReader {
   const ServerLimits& limits_;
   std::optional<Fault> fault_;
   HttpRequest head_;
+  size_t head_bytes_ = 0;  // used so far
   bool head_done_ = false, keep_alive_ = false, http_1_0_ = false, is_head_ = false,
        expects_continue_ = false;
 };
