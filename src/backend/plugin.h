@@ -28,7 +28,7 @@ using PluginMemory = bool (*)(int32_t interface, const ModelConfig& config, cons
                               const OpsLimits& limits, const GraphOptions& graphs,
                               OpsMemory* memory);
 
-// That of `file`; null where it does not open, has none or is of another interface.
+// That of `file`; null where it does not open or has none.
 PluginMemory find_plugin_memory(const std::string& file);
 
 // Opens `file`, looked for beside the program and in the system's library paths.

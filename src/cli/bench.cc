@@ -31,7 +31,7 @@ Status bench_steps(const BenchOptions& options, const BenchSetup& setup) {
   M2_ASSIGN(const Runtime runtime,
             make_runtime(setup.config, bench_runtime(options, shapes), setup.load()));
   fmt::print("{}\n{}\n", setup.title(options), runtime.device);
-  BackendOptions device{.device = runtime.device.starts_with("cpu") ? "cpu" : "cuda"};
+  BackendOptions device{.device = runtime.backend};
   device.threads = setup.threads;
   M2_ASSIGN(const auto backend, open_backend(device));
   M2_ASSIGN(const DeviceRates rates, tell_rates(*backend));

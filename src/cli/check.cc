@@ -122,9 +122,9 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
 void ask(const ServeOptions& options, const ModelFiles& files, Findings& findings) {
   StartState state;
   const auto loaded = load_runtime(options, files, state);
+  // A machine that is too small is no fault of the files.
   if (!loaded && loaded.error().kind == ErrorKind::kUnavailable &&
-      loaded.error().field !=
-          "device") {  // the machine is too small, which is no fault of the files
+      loaded.error().field != "device") {
     return findings.note("forward", "not asked: " + loaded.error().message +
                                         "; --tensor-parallel-size N spreads it over N devices");
   }

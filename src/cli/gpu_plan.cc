@@ -6,6 +6,7 @@
 #include "backend/plugin.h"
 #include "base/divide_up.h"
 #include "model/weights.h"
+#include "runtime/memory_plan.h"
 
 namespace m2::cli {
 namespace {
@@ -16,8 +17,6 @@ constexpr GpuKind kKinds[] = {{"h20-96", "H20 of 96 GB", 97'871},
                               {"h200", "H200 of 141 GB", 143'771},
                               {"a100-80", "A100 of 80 GB", 81'920}};
 
-// What a process takes of a GPU before it allocates anything, about.
-constexpr size_t kContextBytes = size_t{512} << 20;
 // Of the bound: recorded steps, uploads, and what rounding adds.
 constexpr size_t kFixedWorkingBytes = size_t{192} << 20;
 
@@ -34,7 +33,9 @@ class PlannedGpus final : public Backend {
   bool may_spin() const override { return false; }
   Status serves(const ModelConfig&, const Shard&) const override { return {}; }
   DType kv_dtype() const override { return DType::kBF16; }
-  size_t free_bytes() const override { return ranks_ * (bytes_ - std::min(bytes_, kContextBytes)); }
+  size_t free_bytes() const override {
+    return ranks_ * (bytes_ - std::min(bytes_, kGpuContextBytes));
+  }
   size_t total_bytes() const override { return ranks_ * bytes_; }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/divide_up.h"
+#include "base/median.h"
 #include "loader/checkpoint_index.h"
 #include "loader/safetensors.h"
 
@@ -45,14 +46,6 @@ struct Sizes {
   double spread = 0, least = 0, most = 0;
   int64_t least_row = 0, most_row = 0;
 };
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto half = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), half, values.end());
-  if (values.size() % 2 == 1) return *half;
-  return (*half + *std::max_element(values.begin(), half)) / 2;
-}
 
 const std::array<float, 256>& squares() {
   static const std::array<float, 256> table = [] {

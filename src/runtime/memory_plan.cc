@@ -17,9 +17,8 @@ namespace {
 // many ranks it is cut into.
 constexpr size_t kDefaultKvBytes = size_t{2} << 30;
 constexpr size_t kDefaultKvTokens = 16384;
-// A GPU's own: what a process takes of it before it allocates anything, about; what is left free
-// where no share is given; and from where on other processes' memory is worth a word.
-constexpr size_t kContextBytes = size_t{512} << 20;
+// What is left free of a GPU where no share is given, and from where on other processes' memory is
+// worth a word.
 constexpr double kKeptShare = 0.015;
 constexpr size_t kWorthTelling = size_t{256} << 20;
 // Sample rows beyond one a sequence let prompt_logprobs take more than one position a step.
@@ -74,7 +73,7 @@ void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPl
   plan.total_bytes = backend.total_bytes();
   if (plan.total_bytes == 0) return;
   const size_t used = plan.total_bytes - std::min(plan.free_bytes, plan.total_bytes);
-  const size_t contexts = kContextBytes * static_cast<size_t>(plan.ranks);  // one a GPU
+  const size_t contexts = kGpuContextBytes * static_cast<size_t>(plan.ranks);  // one a GPU
   plan.held_bytes = used - std::min(used, contexts);
   const auto share = [&](double part) {
     return static_cast<size_t>(static_cast<double>(plan.total_bytes) * part);

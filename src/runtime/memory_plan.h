@@ -16,6 +16,9 @@ struct Shard;
 class Backend;
 struct RuntimeOptions;
 
+// What a process takes of a GPU before it allocates anything, about.
+inline constexpr size_t kGpuContextBytes = size_t{512} << 20;
+
 // Bytes of one rank.
 struct MemoryPlan {
   OpsLimits limits;

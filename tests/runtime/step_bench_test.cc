@@ -2,46 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "loader/dummy.h"
-#include "runtime/runtime.h"
+#include "tests/runtime/small_config.h"
 
 namespace m2 {
 namespace {
 
-ModelConfig small_shape() {
-  ModelConfig c;
-  c.hidden_size = 128;
-  c.num_layers = 3;
-  c.num_heads = 4;
-  c.num_kv_heads = 2;
-  c.head_dim = 64;
-  c.rotary_dim = 32;
-  c.expert_width = 128;
-  c.num_experts = 4;
-  c.experts_per_token = 2;
-  c.vocab_size = 100;
-  c.max_position_embeddings = 256;
-  c.rope_theta = 1e4;
-  return c;
-}
-
-TEST(StepBench, CostOfOneToken) {
-  // By hand: q and o 128 x 256 each, k and v 128 x 128 each; an expert three of 128 x 128; one
-  // token reads two of the four.
-  const double attention = 2 * 128 * 256 + 2 * 128 * 128, expert = 3 * 128 * 128, head = 100 * 128;
-  const StepCost cost = cost_of(small_shape(), {.rows = 1, .tokens = 1, .context = 9}, 50);
-  EXPECT_DOUBLE_EQ(cost.bytes, 3 * (attention + 2 * expert + 4 * 4 * 128) + 2 * head + 50 * 10);
-  const double router = 4 * 128;
-  EXPECT_DOUBLE_EQ(cost.flops,
-                   2 * 3 * (attention + 2 * expert + router) + 2 * head + 4 * 3 * 256 * 10);
-}
-
-TEST(StepBench, ManyTokensReadEveryExpertOnce) {
-  const StepCost few = cost_of(small_shape(), {.rows = 1, .tokens = 100}, 0);
-  const StepCost many = cost_of(small_shape(), {.rows = 1, .tokens = 200}, 0);
-  EXPECT_NEAR(few.bytes, many.bytes, 1e-6 * few.bytes);
-  EXPECT_GT(many.flops, 1.9 * few.flops);
-}
+using test::fill;
+using test::small_config;
 
 class StepBenchRuns : public testing::Test {
  protected:
@@ -52,10 +19,7 @@ class StepBenchRuns : public testing::Test {
     options.max_step_tokens = 32;
     options.max_model_tokens = 64;
     options.num_blocks = 16;
-    auto made = make_runtime(small_shape(), options,
-                             [](const ModelConfig& c, const Shard& shard, WeightBlock& block) {
-                               return fill_dummy(c, shard, 1, 1, block);
-                             });
+    auto made = make_runtime(small_config(), options, fill);
     ASSERT_TRUE(made) << made.error().message;
     runtime_ = std::move(*made);
   }
