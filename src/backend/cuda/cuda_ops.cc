@@ -387,10 +387,9 @@ Status CudaOps::collect(SampleOutput& output) {
 
 // A fault shows at whatever call comes next: what the device began last is nearer to its cause.
 Status CudaOps::named(Status status) const {
+  if (status) return status;
   const std::string last = mark_.last();
-  if (!status && !last.empty()) {
-    status.error().message += fmt::format("; the kernel begun last: {}", last);
-  }
+  if (!last.empty()) status.error().message += fmt::format("; the kernel begun last: {}", last);
   return status;
 }
 
