@@ -120,7 +120,7 @@ bool CudaOps::single_served() const {
                        .columns = columns};
     cuda::SingleArgs args = single(kind, shape, nullptr, nullptr, 0);
     args.linear.tokens = tokens;
-    return cuda::single_serves(args, {stream_, overlap_, shared_bytes_, {}});
+    return cuda::single_serves(args, {stream_, overlap_, async_copies_, shared_bytes_, {}});
   };
   return config_.fp8() && shard_.size == 1 &&
          serves(LinearKind::kStore, qkv_width(), config_.hidden_size, cuda::kMostSingleTokens) &&
@@ -251,6 +251,7 @@ Status CudaOps::choose_code() {
   }
   const int32_t generation = cuda::code_generation();
   overlap_ = generation >= 90;
+  async_copies_ = generation >= 80;
   shared_bytes_ = static_cast<size_t>(shared_bytes);
   if (generation != 10 * major + minor) {
     shared_bytes_ = std::min(shared_bytes_, cuda::least_shared_bytes(generation));

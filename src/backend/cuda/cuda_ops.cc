@@ -272,9 +272,15 @@ void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
   note("o_proj_add");
 }
 
+// Whether the norm and the router of the step under way are one kernel.
+bool CudaOps::norms_and_routes() const {
+  return tokens_ <= cuda::kNormRouterTokens &&
+         cuda::norm_router_bytes(tokens_, config_.hidden_size) <= shared_bytes_;
+}
+
 // Of the router's columns in the step under way.
 int32_t CudaOps::router_splits() const {
-  if (tokens_ <= cuda::kNormRouterTokens) return 1;
+  if (norms_and_routes()) return 1;
   return cuda::router_splits(tokens_, config_.num_experts, multiprocessors_);
 }
 
@@ -288,7 +294,7 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
                           .width = config_.hidden_size,
                           .splits = router_splits(),
                           .logits = router_};
-  if (tokens_ <= cuda::kNormRouterTokens) {
+  if (norms_and_routes()) {
     cuda::launch_norm_router({norm, router}, queue(KernelName::kRouter));
   } else {
     norm.exact_out = exact_normed_;

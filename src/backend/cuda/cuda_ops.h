@@ -86,11 +86,12 @@ class CudaOps final : public Ops {
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
                           int32_t out_stride) const;
   void pad(const StepUpload& host, int32_t rows, int32_t num_blocks, bool decode);
+  bool norms_and_routes() const;
   int32_t router_splits() const;
   void plan_attention(int32_t rows, const StepUpload& host);
   cuda::Queue queue(KernelName name) const { return queue(name, layer_); }
   cuda::Queue queue(KernelName name, int32_t layer) const {
-    return {stream_, overlap_, shared_bytes_, mark_.at(name, layer)};
+    return {stream_, overlap_, async_copies_, shared_bytes_, mark_.at(name, layer)};
   }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
   cuda::ExpertSums take_sums();
@@ -115,8 +116,8 @@ class CudaOps final : public Ops {
   const int32_t device_;
   int32_t multiprocessors_ = 1;
   cudaStream_t stream_ = nullptr;
-  bool overlap_ = false;     // cuda::Queue
-  size_t shared_bytes_ = 0;  // likewise
+  bool overlap_ = false, async_copies_ = true;  // cuda::Queue
+  size_t shared_bytes_ = 0;                     // likewise
   KernelMark mark_;
   bool serves_single_ = false;  // the shapes of every product
   Status error_;

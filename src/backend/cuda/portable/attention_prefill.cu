@@ -8,7 +8,7 @@ namespace m2::cuda {
 namespace {
 
 constexpr int32_t kWarps = kItemQueries / 16, kThreads = kWarps * 32;
-constexpr int32_t kGroups = 4, kTile = kGroups * kKeyGroup, kStages = 3;
+constexpr int32_t kGroups = 4, kTile = kGroups * kKeyGroup, kMostStages = 3;
 constexpr float kNone = -INFINITY;
 
 template <int32_t kHeadDim, typename Element>
@@ -165,7 +165,8 @@ __global__ void __launch_bounds__(kThreads, 1) prefill_kernel(AttentionArgs a, M
   // Up to here nothing is masked for any query of the warp.
   const int32_t seen_by_all = row.context_tokens + min(first, count - 1) / group + 1;
 
-  const auto fetch = [&](int32_t tile) {
+  constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies);
+  const auto copy = [&](int32_t tile, bool with_keys, bool with_values) {
     if (tile < tiles && static_cast<int32_t>(threadIdx.x) < S::kVectors) {
       unsigned char* keys = memory + tile % kStages * S::kStageBytes;
       unsigned char* values = keys + kGroups * S::kGroupBytes;
@@ -176,12 +177,21 @@ __global__ void __launch_bounds__(kThreads, 1) prefill_kernel(AttentionArgs a, M
         const int64_t at = a.kv.group_at(blocks, position, head) * sizeof(Element) +
                            static_cast<int32_t>(threadIdx.x) * 16;
         const int32_t key = k * kKeyGroup + threadIdx.x / S::kRowVectors;
-        copy_async(keys + S::key_place(key, threadIdx.x % S::kRowVectors),
-                   static_cast<const char*>(a.kv.keys) + at);
-        copy_async(values + k * S::kGroupBytes + threadIdx.x * 16,
-                   static_cast<const char*>(a.kv.values) + at);
+        if (with_keys) {
+          copy_async(keys + S::key_place(key, threadIdx.x % S::kRowVectors),
+                     static_cast<const char*>(a.kv.keys) + at);
+        }
+        if (with_values) {
+          copy_async(values + k * S::kGroupBytes + threadIdx.x * 16,
+                     static_cast<const char*>(a.kv.values) + at);
+        }
       }
     }
+  };
+  // With two stages values come a tile later than keys: those that they replace are in use longer.
+  const auto fetch = [&](int32_t tile) {
+    copy(tile, true, kAsyncCopies);
+    if (!kAsyncCopies && tile > 0) copy(tile - 1, false, true);
     commit_copies();
   };
   fetch(0);
@@ -231,10 +241,11 @@ __global__ void __launch_bounds__(kThreads, 1) prefill_kernel(AttentionArgs a, M
 
 template <int32_t kHeadDim, typename Element>
 void launch(const AttentionArgs& a, const Queue& queue) {
-  constexpr int32_t kSharedBytes = kStages * Shape<kHeadDim, Element>::kStageBytes;
+  const int32_t shared_bytes =
+      ring_stages(kMostStages, queue.async_copies) * Shape<kHeadDim, Element>::kStageBytes;
   const auto kernel = prefill_kernel<kHeadDim, Element>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
-  enqueue(kernel, dim3(a.kv.num_heads, a.num_items), kThreads, kSharedBytes, queue, a);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  enqueue(kernel, dim3(a.kv.num_heads, a.num_items), kThreads, shared_bytes, queue, a);
 }
 
 }  // namespace

@@ -56,9 +56,9 @@ __device__ Choice choose_experts(const float* logits, const float* bias, int32_t
     for (int32_t i = 0; i < kLaneExperts; ++i) {
       if (keys[i] > best) best = keys[i], at = i, s = sigmoids[i];
     }
-    const uint32_t largest = __reduce_max_sync(kAllLanes, best);
+    const uint32_t largest = warp_max(best);
     const uint32_t mine = best == largest && best > 0 ? uint32_t(at * 32 + lane) : UINT32_MAX;
-    const uint32_t expert = __reduce_min_sync(kAllLanes, mine);
+    const uint32_t expert = warp_min(mine);
     // With a broken bias nothing may be left; expert 0 then stands for it.
     const int32_t owner = expert == UINT32_MAX ? 0 : int32_t(expert % 32);
     s = __shfl_sync(kAllLanes, s, owner);

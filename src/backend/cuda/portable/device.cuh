@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "backend/cuda/portable/clang.cuh"
+#include "backend/cuda/portable/older.cuh"
 #include "base/dtype.h"
 
 namespace m2::cuda {
@@ -38,6 +40,7 @@ struct Mark {
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
+  bool async_copies = true;                // compute capability 8.0 and later (async_copy.cuh)
   size_t shared_bytes = size_t{48} << 10;  // that a block may take
   Mark mark{};
 };
@@ -47,7 +50,8 @@ struct Queue {
 int32_t code_generation();
 // What a block may take on every device of a generation.
 constexpr size_t least_shared_bytes(int32_t generation) {
-  return size_t{generation == 90 || generation == 100 ? 227u : 99u} << 10;
+  const bool largest = generation == 90 || generation == 100;
+  return size_t{largest ? 227u : generation >= 80 ? 99u : generation == 75 ? 64u : 96u} << 10;
 }
 
 constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
@@ -107,18 +111,26 @@ __device__ inline float bf16_high(uint32_t pair) { return __uint_as_float(pair &
 
 // Rounds to nearest even; `low` goes to the lower half.
 __device__ inline uint32_t pack_bf16(float low, float high) {
+#if __CUDA_ARCH__ >= 800
   uint32_t packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+#else
+  return older::pack_bf16(low, high);
+#endif
 }
 // The same in f16, held within its range.
 __device__ inline uint32_t pack_f16(float low, float high) {
   constexpr float kLargest = 65504.0f;
   low = fminf(fmaxf(low, -kLargest), kLargest);
   high = fminf(fmaxf(high, -kLargest), kLargest);
+#if __CUDA_ARCH__ >= 800
   uint32_t packed;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+#else
+  return older::pack_f16(low, high);
+#endif
 }
 // The input of a product: f16 beside FP8 weights, bf16 beside bf16 ones.
 __device__ inline uint32_t pack_input(float low, float high, bool f16) {
@@ -133,6 +145,14 @@ __device__ inline bf16_t to_bf16(float x) { return static_cast<bf16_t>(pack_bf16
 template <bool kF16 = false>
 __device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                            uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ < 800
+  if constexpr (kF16) {
+    older::multiply_f16(d, a0, a1, a2, a3, b0, b1);
+  } else {
+    const float4 sums = older::multiply_bf16({d[0], d[1], d[2], d[3]}, a0, a1, a2, a3, b0, b1);
+    d[0] = sums.x, d[1] = sums.y, d[2] = sums.z, d[3] = sums.w;
+  }
+#else
   if constexpr (kF16) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
@@ -146,6 +166,7 @@ __device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2,
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
+#endif
 }
 
 // Two e4m3 as f16: exact. Devices that have an instruction for it use that. For the others, the
@@ -184,9 +205,13 @@ __device__ inline uint32_t widen_high(uint32_t four) {
 // Two e4m3 as bf16: exact. Moved to the bits of bf16 they are the value times 2^-120.
 __device__ inline uint32_t widen_bf16_spread(uint32_t spread) {  // in the upper bytes of the halves
   const uint32_t bits = (spread & 0x80008000u) | ((spread >> 4) & 0x07f007f0u);
+#if __CUDA_ARCH__ >= 800
   uint32_t out;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
   return out;
+#else
+  return older::scale_bf16(bits, 0x1p120f);
+#endif
 }
 __device__ inline uint32_t widen_bf16_low(uint32_t four) {
   return widen_bf16_spread(__byte_perm(four, 0, 0x1404));
@@ -195,6 +220,21 @@ __device__ inline uint32_t widen_bf16_high(uint32_t four) {
   return widen_bf16_spread(__byte_perm(four, 0, 0x3424));
 }
 
+// Over a warp, the same in every lane.
+__device__ inline uint32_t warp_max(uint32_t x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(kAllLanes, x);
+#else
+  return older::warp_max(x);
+#endif
+}
+__device__ inline uint32_t warp_min(uint32_t x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_min_sync(kAllLanes, x);
+#else
+  return older::warp_min(x);
+#endif
+}
 __device__ inline float warp_sum(float x) {
   for (int distance = 16; distance > 0; distance /= 2) {
     x += __shfl_xor_sync(kAllLanes, x, distance);

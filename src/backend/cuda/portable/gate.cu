@@ -6,15 +6,23 @@ namespace {
 
 // Four groups of 64 threads share the columns of a stage; a thread takes 8 tokens and 8 experts.
 constexpr int32_t kGroups = 4, kThreads = kGroups * 64;
-constexpr int32_t kStages = 4, kColumns = 32;                // of a stage
+constexpr int32_t kMostStages = 4, kColumns = 32;            // of a stage
 constexpr int32_t kStride = kColumns + 4;                    // floats a row, against bank conflicts
-constexpr int32_t kSumStride = kRouterTile + 4;              // likewise
 constexpr int32_t kStageFloats = 2 * kRouterTile * kStride;  // experts, then tokens
-constexpr size_t kSharedBytes = size_t{kStages} * kStageFloats * sizeof(float);
-static_assert(kGroups * kRouterTile * kSumStride <= kStages * kStageFloats);
+// The groups' sums take the place of the stages. Their rows are padded likewise, but below 8.0 that
+// would be more than a block has.
+constexpr int32_t sum_stride(bool async_copies) { return kRouterTile + (async_copies ? 4 : 0); }
+constexpr size_t shared_bytes(bool async_copies) {
+  const int32_t stages = ring_stages(kMostStages, async_copies) * kStageFloats;
+  const int32_t sums = kGroups * kRouterTile * sum_stride(async_copies);
+  return size_t(stages > sums ? stages : sums) * sizeof(float);
+}
+static_assert(shared_bytes(false) <= least_shared_bytes(75));
 
 __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mark) {
   extern __shared__ __align__(16) float memory[];
+  constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies);
+  constexpr int32_t kSumStride = sum_stride(kAsyncCopies);
   const int32_t first_expert = blockIdx.x * kRouterTile, first_token = blockIdx.y * kRouterTile;
   const int32_t count = min(kRouterTile, a.num_tokens - first_token);
   const int32_t stages = divide_up(a.width, kColumns);
@@ -102,11 +110,12 @@ __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mar
 }  // namespace
 
 void launch_router(const RouterArgs& args, const Queue& queue) {
+  const size_t bytes = shared_bytes(queue.async_copies);
   cudaFuncSetAttribute(router_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(kSharedBytes));
+                       static_cast<int>(bytes));
   const dim3 grid(divide_up(args.num_experts, kRouterTile), divide_up(args.num_tokens, kRouterTile),
                   args.splits);
-  enqueue(router_kernel, grid, kThreads, kSharedBytes, queue, args);
+  enqueue(router_kernel, grid, kThreads, bytes, queue, args);
 }
 
 }  // namespace m2::cuda

@@ -16,7 +16,7 @@ constexpr int32_t kWarps = 8, kThreads = kWarps * 32;
 template <bool kFp8>
 struct Slot {
   static constexpr int32_t kVectors = kFp8 ? 1 : 2;  // of 16 bytes, a row
-  static constexpr int32_t kDepth = kFp8 ? 7 : 3;    // slots of a thread's ring
+  static constexpr int32_t kDepth = kFp8 ? 7 : 3;    // slots of a thread's ring, at most
   static constexpr int32_t kBytes = 32 * kVectors;   // of a slot
   static constexpr int32_t kWeightBytes = kFp8 ? 1 : 2;
   uint4 low[kVectors], high[kVectors];
@@ -77,10 +77,11 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
   using S = Slot<kFp8>;
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kTokens = 8 * kColumnTiles, kSums = 4 * kColumnTiles;
+  constexpr int32_t kDepth = ring_stages(S::kDepth, kAsyncCopies);
   extern __shared__ uint4 memory[];
   // [slots][vector][threads], then sums [2][warps][kSums][32], then the work list.
   uint4* ring = memory + threadIdx.x;
-  auto* shared = reinterpret_cast<float*>(memory + S::kDepth * 2 * S::kVectors * kThreads);
+  auto* shared = reinterpret_cast<float*>(memory + kDepth * 2 * S::kVectors * kThreads);
   auto* works = reinterpret_cast<Work*>(shared + 2 * kWarps * kSums * 32);
 
   // Dense weights are fetched before the kernel ahead has ended. So are those of down: the kernel
@@ -129,11 +130,11 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
         copy_low = copies.row(copies.row_low), copy_high = copies.row(copies.row_high);
       }
     }
-    copy_slot = copy_slot + 1 == S::kDepth ? 0 : copy_slot + 1;
+    copy_slot = copy_slot + 1 == kDepth ? 0 : copy_slot + 1;
     commit_copies();
   };
 #pragma unroll 1
-  for (int32_t i = 0; i < S::kDepth; ++i) copy_next();
+  for (int32_t i = 0; i < kDepth; ++i) copy_next();
   if constexpr (kKind != LinearKind::kGateUp) {
     wait_for_previous();
     start_next(mark);
@@ -173,7 +174,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
         b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
         b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + (kFp8 ? 1 : 4));
       }
-      wait_copies<S::kDepth - 1>();
+      wait_copies<kDepth - 1>();
       S own;
       const uint4* from = ring + slot * 2 * S::kVectors * kThreads;
 #pragma unroll
@@ -181,7 +182,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
         own.low[v] = from[v * kThreads];
         own.high[v] = from[(S::kVectors + v) * kThreads];
       }
-      slot = slot + 1 == S::kDepth ? 0 : slot + 1;
+      slot = slot + 1 == kDepth ? 0 : slot + 1;
       float part[kColumnTiles][4] = {};
 #pragma unroll
       for (int32_t step = 0; step < 4; ++step) {
@@ -236,7 +237,8 @@ void launch(const LinearArgs& a, const Queue& queue) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   using S = Slot<kFp8>;
   const int32_t works = kGrouped ? a.max_active : 1;
-  const size_t shared_bytes = size_t{S::kDepth} * S::kBytes * kThreads +
+  const int32_t depth = ring_stages(S::kDepth, queue.async_copies);
+  const size_t shared_bytes = size_t(depth) * S::kBytes * kThreads +
                               size_t{2} * kWarps * 4 * kColumnTiles * 32 * sizeof(float) +
                               works * sizeof(Work);
   const auto kernel = stream_kernel<kKind, kFp8, kColumnTiles>;

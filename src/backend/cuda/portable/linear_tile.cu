@@ -10,7 +10,7 @@
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kStages = 4;
+constexpr int32_t kMostStages = 4;
 constexpr int32_t kMostSplits = 8;         // blocks of a cluster
 constexpr int32_t kLeastSplitTokens = 32;  // fewer: the stream form is faster
 
@@ -65,6 +65,9 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
   using S = Stage<F, kFp8>;
+  // A stage is free once its second half is in registers: what is copied at once goes there.
+  constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies);
+  constexpr int32_t kAhead = kAsyncCopies ? kStages - 1 : kStages;
   extern __shared__ __align__(16) unsigned char memory[];
   if constexpr (kGrouped) {
     wait_for_previous();
@@ -142,12 +145,12 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
     scales_low = scales + min(weight_row<kKind>(tile_row, rows), rows - 1) / 64 * num_chunks;
     scales_high = scales + min(weight_row<kKind>(tile_row + 8, rows), rows - 1) / 64 * num_chunks;
   }
-  for (int32_t i = 0; i < kStages - 1; ++i) fetch_weights(begin + i);
+  for (int32_t i = 0; i < kAhead; ++i) fetch_weights(begin + i);
   if constexpr (!kGrouped) {
     wait_for_previous();
     start_next(mark);
   }
-  for (int32_t i = 0; i < kStages - 1; ++i) fetch_x(begin + i);
+  for (int32_t i = 0; i < kAhead; ++i) fetch_x(begin + i);
 
   // All chunks for the first kLive of the warp's tiles of tokens. A chunk is worked on in halves of
   // 32 columns, a lane's being the 8 from 8 t on; the next half is on its way to the registers
@@ -216,8 +219,8 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
       wait_copies<kStages - 3>();
       __syncthreads();
       load(chunk + 1, 0);  // after the last chunk: what an earlier one left
-      fetch_weights(chunk + kStages - 1);
-      fetch_x(chunk + kStages - 1);
+      fetch_weights(chunk + kAhead);
+      fetch_x(chunk + kAhead);
       multiply_half(1);
       if constexpr (kFp8) {
 #pragma unroll
@@ -289,20 +292,20 @@ __global__ void __launch_bounds__(F::kThreads, F::kBlocks) tile_kernel(LinearArg
 template <LinearKind kKind, bool kFp8, typename F, bool kSplit = false>
 void launch(const LinearArgs& a, const Queue& queue, int32_t splits = 1) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
-  constexpr size_t kSharedBytes = kStages * sizeof(Stage<F, kFp8>);
+  const size_t shared_bytes = ring_stages(kMostStages, queue.async_copies) * sizeof(Stage<F, kFp8>);
   const auto kernel = tile_kernel<kKind, kFp8, F, kSplit>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(kSharedBytes));
+                       static_cast<int>(shared_bytes));
   const int32_t row_blocks = divide_up(a.weights.rows, F::kRows);
   const int32_t token_blocks = kGrouped ? a.max_tiles : divide_up(a.tokens, kTileTokens);
   const bool tokens_first = rows_are_shared(a);
   const dim3 grid(tokens_first ? token_blocks : row_blocks,
                   tokens_first ? row_blocks : token_blocks, splits);
-  enqueue(kernel, grid, F::kThreads, kSharedBytes, queue, a, splits);
+  enqueue(kernel, grid, F::kThreads, shared_bytes, queue, a, splits);
 }
 
 int32_t clusters_at_once(int32_t splits) {
-  constexpr int32_t kSharedBytes = kStages * sizeof(Stage<ManyTokens, true>);
+  constexpr int32_t kSharedBytes = kMostStages * sizeof(Stage<ManyTokens, true>);
   const auto kernel = tile_kernel<LinearKind::kStore, true, ManyTokens, true>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes);
   cudaLaunchAttribute size;

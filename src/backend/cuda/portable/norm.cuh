@@ -40,6 +40,10 @@ struct NormRouterArgs {
   NormArgs norm;      // without sums, index and exact_out
   RouterArgs router;  // x is not used, nothing is split
 };
+// Of shared memory that a block takes.
+constexpr size_t norm_router_bytes(int32_t tokens, int32_t width) {
+  return (size_t(tokens) * width + 32) * sizeof(float);
+}
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

@@ -7,6 +7,7 @@ constexpr int32_t kThreads = 256;
 // Up to so many tokens a block takes one KV head and its query heads, and sums the squares of all
 // heads for itself; from there on it takes all heads of its token.
 constexpr int32_t kSplitTokens = 64;
+constexpr size_t kStaticBytes = 32 * sizeof(float);  // of shared memory
 
 __device__ inline float sum_of_squares(const float* x, int32_t width) {
   float sum = 0;
@@ -100,12 +101,12 @@ __global__ void __launch_bounds__(kThreads) many_qk_norm_kernel(QkNormArgs a, Ma
 }  // namespace
 
 void launch_qk_norm(const QkNormArgs& args, const Queue& queue) {
-  if (args.num_tokens <= kSplitTokens) {
+  const size_t shared_bytes =
+      size_t(args.num_heads + args.kv.num_heads) * args.kv.head_dim * sizeof(float);
+  if (args.num_tokens <= kSplitTokens || shared_bytes + kStaticBytes > queue.shared_bytes) {
     enqueue(qk_norm_kernel, dim3(args.num_tokens, args.kv.num_heads), kThreads, 0, queue, args);
     return;
   }
-  const size_t shared_bytes =
-      size_t(args.num_heads + args.kv.num_heads) * args.kv.head_dim * sizeof(float);
   cudaFuncSetAttribute(many_qk_norm_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
   enqueue(many_qk_norm_kernel, args.num_tokens, kThreads, shared_bytes, queue, args);

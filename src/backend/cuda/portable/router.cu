@@ -136,22 +136,22 @@ __device__ void sort_pairs(const GroupStep& args, int32_t* counts) {
   }
 }
 
-constexpr int32_t kGroupThreads = 1024;
-__global__ void __launch_bounds__(kGroupThreads) group_kernel(GroupStep args, Mark mark) {
+template <int32_t kThreads>
+__global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark mark) {
   extern __shared__ int32_t counts[];
-  for (int32_t i = threadIdx.x; i < kGroupThreads / 32 * args.group.num_experts;
-       i += kGroupThreads) {
+  for (int32_t i = threadIdx.x; i < kThreads / 32 * args.group.num_experts; i += kThreads) {
     counts[i] = 0;
   }
   wait_for_previous();
   start_next(mark);
   __syncthreads();
-  sort_pairs<kGroupThreads / 32>(args, counts);
+  sort_pairs<kThreads / 32>(args, counts);
 }
 
 // For logits that are still sums to be made: a block chooses for a token, and the one that is last
 // sorts the pairs of all.
-constexpr int32_t kSumThreads = 512;
+constexpr int32_t kMostThreads = 1024, kSumThreads = 512;
+constexpr size_t kStaticBytes = size_t{4} << 10;  // of shared memory, at most
 __global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args, Mark mark) {
   extern __shared__ int32_t counts[];
   __shared__ float logits[kMaxExperts];
@@ -239,9 +239,15 @@ void launch_route(const RouteArgs& a, const Queue& queue) {
     return;
   }
   const bool sums = a.choose.splits > 1;
-  const int32_t threads = sums ? kSumThreads : kGroupThreads;
-  const size_t shared_bytes = size_t(threads) / 32 * a.group.num_experts * sizeof(int32_t);
-  const auto kernel = sums ? sum_choose_kernel : group_kernel;
+  const auto counts_bytes = [&](int32_t threads) {
+    return size_t(threads) / 32 * a.group.num_experts * sizeof(int32_t);
+  };
+  const bool many = !sums && counts_bytes(kMostThreads) + kStaticBytes <= queue.shared_bytes;
+  const int32_t threads = many ? kMostThreads : kSumThreads;
+  const size_t shared_bytes = counts_bytes(threads);
+  const auto kernel = sums   ? sum_choose_kernel
+                      : many ? group_kernel<kMostThreads>
+                             : group_kernel<kSumThreads>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
   if (!sums) {
