@@ -5,7 +5,7 @@ PORT ?= 8000
 MODEL ?= models/pocket
 BUILD := build/release
 
-.PHONY: help serve test build setup format lint bench fuzz cuda test-cuda clean
+.PHONY: help serve test build setup format lint bench fuzz cuda cuda-sm70 test-cuda clean
 
 help:
 	@echo 'make serve    build, then serve $(MODEL) on 127.0.0.1:$(PORT)   (PORT=, MODEL=)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench    benchmarks of this machine'
 	@echo 'make fuzz     fuzz every target for FUZZ_SECONDS each (300)'
 	@echo 'make cuda     build/cuda: m2 with the GPU plug-in (no GPU is needed to build; ARCHITECTURES=all)'
+	@echo 'make cuda-sm70  the plug-in for GPUs of compute capability 7.0 and 7.2, beside it'
 	@echo 'make test-cuda  the GPU tests, on a machine with an NVIDIA GPU   (OP=name: one of them)'
 	@echo 'make clean    remove build trees and the test environment'
 
@@ -48,6 +49,10 @@ fuzz:
 
 cuda: setup
 	@$(if $(ARCHITECTURES),CUDA_ARCHITECTURES='$(ARCHITECTURES)') scripts/cuda.sh build
+
+cuda-sm70:
+	@scripts/setup.sh --sm70
+	@$(if $(ARCHITECTURES),CUDA_ARCHITECTURES='$(ARCHITECTURES)') scripts/cuda.sh build-sm70
 
 test-cuda: cuda
 	@scripts/cuda.sh test $(if $(OP),--gtest_filter='*$(OP)*')

@@ -5,16 +5,28 @@
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 and as PTX: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
+#   scripts/cuda.sh build-sm70      builds m2 and the plug-in for 7.0 and 7.2, for which CUDA 13 does
+#                                   not compile: clang 19 does, over CUDA 12.9 wheels (285 MB)
+#   scripts/cuda.sh test-sm70 [ARG …]  the same tests of that plug-in: a newer GPU runs its PTX
 # CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made; "all" is machine code for every
-# generation from 8.0 on, and PTX for later ones; "80@90" is what an 8.0 runs, for a 9.0 to test.
+# generation from 7.5 on, and PTX for later ones; "75@90" is what a 7.5 runs, for a 9.0 to test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages='cuda-toolkit[nvcc,cudart,cccl,crt,nvvm]==13.0.2'
 wheels=$PWD/build/cuda-toolkit
+packages_sm70=(nvidia-cuda-nvcc-cu12==12.9.86 nvidia-cuda-runtime-cu12==12.9.79
+  nvidia-cuda-cccl-cu12==12.9.27 nvidia-curand-cu12==10.3.10.19)
+sm70=$PWD/build/cuda-sm70
 
 is_toolkit() { # folder
   [[ -x $1/bin/nvcc ]] && "$1/bin/nvcc" --version | grep -q 'release 13\.'
+}
+
+pip_install() { # folder, packages: pip comes from a venv, since the system's python3 may have none
+  python3 -m venv build/cuda-venv &&
+    build/cuda-venv/bin/pip install --quiet --disable-pip-version-check --no-compile \
+      --target "$1" --upgrade "${@:2}"
 }
 
 toolkit() {
@@ -30,12 +42,7 @@ toolkit() {
   if ! is_toolkit "$wheels/nvidia/cu13"; then
     echo "cuda: installing a CUDA 13 toolkit into build/cuda-toolkit" >&2
     mkdir -p build
-    # pip comes from a venv: the system's python3 may have none.
-    {
-      python3 -m venv build/cuda-venv &&
-        build/cuda-venv/bin/pip install --quiet --disable-pip-version-check --no-compile \
-          --target "$wheels" --upgrade "$packages"
-    } >build/cuda-toolkit.log 2>&1 || {
+    pip_install "$wheels" "$packages" >build/cuda-toolkit.log 2>&1 || {
       tail -n 5 build/cuda-toolkit.log >&2
       echo "cuda: no CUDA 13 toolkit is here and its wheels cannot be had" >&2
       exit 3
@@ -45,15 +52,51 @@ toolkit() {
   echo "$wheels/nvidia/cu13"
 }
 
-configure() { # tree, architectures
-  cmake --preset cuda -B "$1" -DM2_CUDA_TOOLKIT="$(toolkit)" -DM2_CUDA_ARCHITECTURES="$2" \
+# The wheels as clang looks for a toolkit. They hold no fatbinary: CUDA 13's serves, told in its words
+# what clang 19 asks for in CUDA 12's.
+toolkit_sm70() {
+  local stamp=$sm70/.packages toolkit13 from=$sm70/wheels/nvidia part
+  toolkit13=$(toolkit)
+  [[ -f $stamp && $(<"$stamp") == "${packages_sm70[*]} $toolkit13" ]] && return
+  echo "cuda: installing what compiles for 7.0 into build/cuda-sm70" >&2
+  rm -rf "$sm70"
+  mkdir -p "$sm70"/{bin,include,lib64}
+  pip_install "$sm70/wheels" --no-deps "${packages_sm70[@]}" >build/cuda-sm70.log 2>&1 || {
+    tail -n 5 build/cuda-sm70.log >&2
+    echo "cuda: the wheels of CUDA 12.9 cannot be had" >&2
+    exit 3
+  }
+  ln -s "$from"/cuda_nvcc/nvvm "$sm70/nvvm"
+  ln -s "$from"/cuda_nvcc/bin/ptxas "$sm70/bin/ptxas"
+  ln -s "$from"/cuda_runtime/lib/*.a "$sm70/lib64"
+  for part in cuda_cccl cuda_nvcc curand cuda_runtime; do
+    cp -rsf "$from/$part"/include/* "$sm70/include"
+  done
+  cat >"$sm70/bin/fatbinary" <<END
+#!/usr/bin/env bash
+arguments=()
+for argument in "\$@"; do
+  case \$argument in
+    --image=profile=sm_*) argument=--image3=kind=elf,sm=\${argument#--image=profile=sm_} ;;
+    --image=profile=compute_*) argument=--image3=kind=ptx,sm=\${argument#--image=profile=compute_} ;;
+  esac
+  arguments+=("\$argument")
+done
+exec "$toolkit13/bin/fatbinary" "\${arguments[@]}"
+END
+  chmod +x "$sm70/bin/fatbinary"
+  echo "${packages_sm70[*]} $toolkit13" >"$stamp"
+}
+
+configure() { # tree, architectures, more
+  cmake --preset cuda -B "$1" -DM2_CUDA_TOOLKIT="$(toolkit)" -DM2_CUDA_ARCHITECTURES="$2" "${@:3}" \
     -DM2_CARGO="$PWD/scripts/cargo.sh" -DM2_CARGO_TARGET_DIR="$PWD/build/cargo" >"$1.log" 2>&1 || {
     cat "$1.log" >&2
     exit 1
   }
 }
 
-command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test}
+command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test|build-sm70|test-sm70}
 shift
 export CCACHE_BASEDIR=$PWD
 case $command in
@@ -67,6 +110,20 @@ case $command in
     mkdir -p build/cuda-ci
     configure build/cuda-ci "90a;80-virtual"
     ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda
+    ;;
+  build-sm70)
+    mkdir -p build/cuda
+    toolkit_sm70
+    configure build/cuda "${CUDA_ARCHITECTURES:-90a;80-virtual}" -DM2_CUDA_SM70_TOOLKIT="$sm70"
+    (($#)) || set -- m2_cuda_sm70 m2
+    ninja -C build/cuda -j "$(nproc)" --quiet "$@"
+    ;;
+  test-sm70)
+    # Under the name by which a newer GPU's plug-in is opened.
+    mkdir -p build/cuda/sm70
+    ln -sfn ../bin/libm2_cuda_sm70.so build/cuda/sm70/libm2_cuda.so
+    export LD_LIBRARY_PATH=$PWD/build/cuda/sm70${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    exec env GTEST_FILTER='-*StepTimes' scripts/cuda.sh test "$@"
     ;;
   test)
     rm -rf build/cuda/results

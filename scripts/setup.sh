@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs and the machine lacks. `--ci` adds what lint, fuzzing and CI need.
+# Installs what the build needs and the machine lacks. `--ci` adds what lint, fuzzing and CI need,
+# `--sm70` what the GPU plug-in for compute capability 7.0 does.
 # As root, or with sudo, through apt; otherwise it prints the one line to run and exits 1.
 # SKIP_SETUP=1 skips it, for systems that are not in scripts/packages.txt.
 set -euo pipefail
@@ -7,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 want=build
 [[ ${1:-} == --ci ]] && want=check
+[[ ${1:-} == --sm70 ]] && want=sm70
 if [[ -n ${SKIP_SETUP:-} ]]; then
   echo "setup: skipped (SKIP_SETUP is set)"
   exit 0
@@ -41,7 +43,7 @@ while IFS='|' read -r set how deb12 deb13 ubuntu; do
   read -r set <<<"$set"
   read -r how <<<"$how"
   [[ -z $set || $set == \#* ]] && continue
-  [[ $set == check && $want != check ]] && continue
+  [[ $set != build && $set != "$want" ]] && continue
   names=("" "" "" "$deb12" "$deb13" "$ubuntu")
   read -ra packages <<<"${names[$((column == 0 ? 3 : column))]}"
   [[ ${packages[0]} == - ]] && continue

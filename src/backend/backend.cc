@@ -6,7 +6,7 @@
 #include "backend/cpu/host.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/machine_probe.h"
-#include "backend/plugin.h"
+#include "backend/cuda_plugin.h"
 
 namespace m2 {
 namespace {
@@ -75,7 +75,7 @@ Result<std::unique_ptr<Backend>> open_backend(const BackendOptions& options) {
   if (options.device == "cpu") {
     reason = options.reason.empty() ? "asked for" : options.reason;
   } else if (options.device == "auto" || options.device == "cuda") {
-    auto cuda = open_plugin(kCudaPlugin, options);
+    auto cuda = open_cuda(first_cuda_device(), options);
     if (cuda) return cuda;
     if (options.device == "cuda") {
       return fail(cuda.error().kind, "device", "device cuda: {}", cuda.error().message);

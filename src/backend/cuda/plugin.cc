@@ -13,9 +13,6 @@
 namespace m2 {
 namespace {
 
-// bf16 on the tensor cores.
-constexpr int kLeastMajor = 8;
-
 class CudaBackend final : public Backend {
  public:
   CudaBackend(int32_t devices, const cudaDeviceProp& first, const GraphOptions& graphs)
@@ -112,11 +109,6 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
   }
   cudaDeviceProp properties{};
   M2_TRY(cuda_status(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties"));
-  if (properties.major < kLeastMajor) {
-    return fail(ErrorKind::kUnsupported, "device",
-                "{} has compute capability {}.{}; this version needs {}.0 or later",
-                properties.name, properties.major, properties.minor, kLeastMajor);
-  }
   M2_TRY(has_code(properties));
   return std::make_unique<CudaBackend>(devices, properties, options.graphs);
 }
