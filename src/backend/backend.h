@@ -43,6 +43,13 @@ struct DeviceRates {
   std::string flops_name{};  // which that is
 };
 
+// A process that holds memory of a device.
+struct DeviceProcess {
+  int32_t pid = 0;
+  std::string name{};  // empty: not known
+  size_t bytes = 0;    // 0: not known
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -60,6 +67,8 @@ class Backend {
   // All memory of a device that is the model's alone; 0 where it is shared with all else that the
   // machine does, so that no more than needed is taken.
   virtual size_t total_bytes() const { return 0; }
+  // Of such a device, for messages: those that can be seen, the largest first.
+  virtual std::vector<DeviceProcess> other_processes() const { return {}; }
   virtual OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                                const OpsLimits& limits) const = 0;
   // Takes about a second and up to 2 GiB; nothing else may run.

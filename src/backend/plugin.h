@@ -16,7 +16,7 @@
 namespace m2 {
 
 // Goes up with every change of backend.h, model/ops.h or what they include.
-inline constexpr int32_t kPluginInterface = 5;
+inline constexpr int32_t kPluginInterface = 6;
 inline constexpr const char* kPluginFunction = "m2_open_plugin";
 
 // A new Backend, or null and why not.

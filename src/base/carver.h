@@ -5,8 +5,10 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 namespace m2 {
 
@@ -21,6 +23,15 @@ class Carver {
     bytes_ += (count * sizeof(T) + alignment_ - 1) / alignment_ * alignment_;
   }
   size_t bytes() const { return bytes_; }
+
+  // For what shares a place with other arrays, since no two are in use together: each part is cut
+  // from here, and then the longest is taken.
+  Carver part() const { return Carver(base_ == nullptr ? nullptr : base_ + bytes_, alignment_); }
+  void take(std::initializer_list<Carver> parts) {
+    size_t most = 0;
+    for (const Carver& part : parts) most = std::max(most, part.bytes());
+    bytes_ += most;
+  }
 
  private:
   std::byte* const base_;

@@ -26,6 +26,24 @@ Result<DeviceRates> tell_rates(const Backend& backend) {
   return rates;
 }
 
+// The context of one shape after another in the KV cache: what a prompt left there, never zeros. A
+// shape of as many rows as the one before goes on where that ended.
+class FilledContext {
+ public:
+  explicit FilledContext(Executor& executor) : executor_(executor) {}
+
+  Status fill(const StepShape& shape) {
+    const bool goes_on = shape.rows == filled_.rows && shape.context >= filled_.context;
+    M2_TRY(fill_context(executor_, shape, goes_on ? filled_.context : 0));
+    filled_ = shape;
+    return {};
+  }
+
+ private:
+  Executor& executor_;
+  StepShape filled_{.rows = 0, .tokens = 0, .context = 0};
+};
+
 Status bench_steps(const BenchOptions& options, const BenchSetup& setup) {
   const auto shapes = bench_shapes(options);
   M2_ASSIGN(const Runtime runtime,
@@ -35,7 +53,9 @@ Status bench_steps(const BenchOptions& options, const BenchSetup& setup) {
   device.threads = setup.threads;
   M2_ASSIGN(const auto backend, open_backend(device));
   M2_ASSIGN(const DeviceRates rates, tell_rates(*backend));
+  FilledContext context(*runtime.executors[0]);
   for (const StepShape& shape : shapes) {
+    M2_TRY(context.fill(shape));
     M2_ASSIGN(const auto times, time_steps(*runtime.executors[0], shape, options.steps));
     const double seconds = median(times);
     const StepCost cost =
@@ -90,11 +110,9 @@ Status bench_frontier(const BenchOptions& options, const BenchSetup& setup) {
             make_runtime(setup.config, bench_runtime(options, shapes), setup.load()));
   fmt::print(stderr, "{}\n{}\n", setup.title(options), runtime.device);
   fmt::print("kind,rows,tokens,context,ms,tokens_per_s\n");
-  StepShape filled{.rows = 0, .tokens = 0, .context = 0};
+  FilledContext context(*runtime.executors[0]);
   for (const StepShape& shape : shapes) {
-    const bool goes_on = shape.rows == filled.rows && shape.context >= filled.context;
-    M2_TRY(fill_context(*runtime.executors[0], shape, goes_on ? filled.context : 0));
-    filled = shape;
+    M2_TRY(context.fill(shape));
     M2_ASSIGN(const auto times, time_steps(*runtime.executors[0], shape, options.steps));
     const double seconds = median(times);
     fmt::print("{},{},{},{},{:.4f},{:.1f}\n", shape.tokens == 1 ? "decode" : "prefill", shape.rows,

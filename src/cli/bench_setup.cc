@@ -84,17 +84,19 @@ RuntimeOptions bench_runtime(const BenchOptions& options, const std::vector<Step
   out.threads = options.threads;
   out.parallelism = options.parallelism;
   out.kv_dtype = options.kv_dtype;
-  int32_t rows = 1, tokens = 1, blocks = 0, longest = 0;
+  int32_t rows = 1, tokens = 1, blocks = 0, longest = 0, context = 0;
   for (const StepShape& shape : shapes) {
     const int32_t length = shape.context + (shape.tokens == 1 ? options.steps + 2 : shape.tokens);
     rows = std::max(rows, shape.rows);
     tokens = std::max(tokens, shape.rows * shape.tokens);
     longest = std::max(longest, length);
+    context = std::max(context, shape.context);
     blocks =
         std::max(blocks, shape.rows * static_cast<int32_t>(divide_up(length, out.block_tokens)));
   }
   out.max_sequences = rows;
-  out.max_step_tokens = std::max(tokens, rows);
+  constexpr int32_t kFillTokens = 2048;  // of the context at a time
+  out.max_step_tokens = std::max({tokens, rows, std::min(context, kFillTokens)});
   out.max_model_tokens = longest;
   out.num_blocks = blocks;
   return out;

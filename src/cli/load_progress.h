@@ -62,6 +62,11 @@ class CountedBlock final : public WeightBlock {
     progress_.add(bytes);
     return {};
   }
+  Result<bool> put_runs(size_t offset, const RandomRuns& runs) override {
+    M2_ASSIGN(const bool put, block_.put_runs(offset, runs));
+    if (put) progress_.add(runs.row_count * runs.column_count * runs.element_bytes);
+    return put;
+  }
   Status finish() override { return block_.finish(); }
 
  private:

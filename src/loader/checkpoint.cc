@@ -161,7 +161,10 @@ void Checkpoint::check(TensorReport& report) const {
 Status Checkpoint::load(const Shard& shard, int threads, WeightBlock& weights) const {
   return put_slices(
       tensor_slices(config_, shard), config_, threads, weights,
-      [&](const TensorSlice& slice, std::byte* to) { return read_elements(slice, to); },
+      [&](const TensorSlice& slice, size_t bytes) {
+        return weights.put(slice.offset, bytes,
+                           [&](std::byte* to) { return read_elements(slice, to); });
+      },
       [&](const TensorSlice& slice, float* to) { return read_scales(slice, to); });
 }
 

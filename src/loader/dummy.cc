@@ -4,32 +4,27 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
 #include "loader/pieces.h"
+#include "model/random_runs.h"
 #include "model/weights.h"
 
 namespace m2 {
 namespace {
 
-// The finaliser of splitmix64: a counter in, 64 random bits out.
-constexpr uint64_t mix(uint64_t counter) {
-  uint64_t z = counter * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 // One random stream a tensor: 64 bits at each index.
 class Stream {
  public:
   // By name, not by order: a model with more layers keeps the values of the first ones.
-  Stream(uint64_t seed, std::string_view name) : key_(mix(seed + 1)) {
-    for (const char c : name) key_ = mix(key_ ^ static_cast<unsigned char>(c));
+  Stream(uint64_t seed, std::string_view name) : key_(mix_bits(seed + 1)) {
+    for (const char c : name) key_ = mix_bits(key_ ^ static_cast<unsigned char>(c));
   }
-  uint64_t at(uint64_t index) const { return mix(key_ + index); }
+  uint64_t at(uint64_t index) const { return mix_bits(key_ + index); }
+  uint64_t key() const { return key_; }
 
  private:
   uint64_t key_;
@@ -60,9 +55,8 @@ Table normal_quantiles() {
 template <typename T>
 class Pool {
  public:
-  static constexpr uint64_t kRun = 64;  // ranks cut at multiples of 64: whole runs
-
-  Pool(double spread, T (*round)(float), float (*widen)(T)) : values_(kPlaces + kRun) {
+  Pool(double spread, T (*round)(float), float (*widen)(T))
+      : values_(RandomRuns::kPlaces + RandomRuns::kRun) {
     const Table table = normal_quantiles();
     const Stream stream(0, "pool");
     double squares = 0;
@@ -75,32 +69,39 @@ class Pool {
 
   double deviation() const { return deviation_; }  // of the rounded values
 
-  // Elements [first, first + count) of the tensor with this stream.
-  void fill(const Stream& stream, uint64_t first, uint64_t count, T* out) const {
-    for (const uint64_t end = first + count; first < end;) {
-      const uint64_t inside = first % kRun, length = std::min(kRun - inside, end - first);
-      const T* run = values_.data() + stream.at(first / kRun) % kPlaces;
+  // The whole tensor's elements [first, first + count).
+  void fill(const Stream& stream, int64_t first, int64_t count, T* out) const {
+    constexpr int64_t kRun = RandomRuns::kRun;
+    for (const int64_t end = first + count; first < end;) {
+      const int64_t inside = first % kRun, length = std::min(kRun - inside, end - first);
+      const T* run = values_.data() + RandomRuns::place(stream.key(), first / kRun);
       out = std::copy_n(run + inside, length, out);
       first += length;
     }
   }
 
- private:
-  static constexpr uint64_t kPlaces = 1 << 16;
+  void fill(const Stream& stream, const TensorSlice& slice, std::byte* out) const {
+    for (int64_t row = 0; row < slice.row_count; ++row) {
+      const int64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
+      fill(stream, first, slice.column_count, reinterpret_cast<T*>(out) + row * slice.column_count);
+    }
+  }
 
+  RandomRuns runs(const Stream& stream, const TensorSlice& slice) const {
+    return {.key = stream.key(),
+            .pool = std::as_bytes(std::span(values_)),
+            .element_bytes = sizeof(T),
+            .columns = slice.columns,
+            .row_begin = slice.row_begin,
+            .row_count = slice.row_count,
+            .column_begin = slice.column_begin,
+            .column_count = slice.column_count};
+  }
+
+ private:
   std::vector<T> values_;
   double deviation_ = 0;
 };
-
-template <typename T>
-void fill_matrix(const TensorSlice& slice, const Stream& stream, const Pool<T>& pool,
-                 std::byte* data) {
-  for (int64_t row = 0; row < slice.row_count; ++row) {
-    const uint64_t first = (slice.row_begin + row) * slice.columns + slice.column_begin;
-    pool.fill(stream, first, slice.column_count,
-              reinterpret_cast<T*>(data) + row * slice.column_count);
-  }
-}
 
 // centre + deviation * normal, smooth enough for the router: four quantiles make one value.
 void fill_floats(const TensorSlice& slice, const Stream& stream, float centre, float deviation,
@@ -169,8 +170,8 @@ void fill_dummy_elements(const TensorSlice& slice, bool fp8, uint64_t seed, std:
   if (slice.format == SliceFormat::kF32) {
     return fill_fp32(slice, stream, reinterpret_cast<float*>(out));
   }
-  if (is_bf16(slice, fp8)) return fill_matrix(slice, stream, bf16_pool(inputs_of(slice)), out);
-  fill_matrix(slice, stream, f8_pool(), out);
+  if (is_bf16(slice, fp8)) return bf16_pool(inputs_of(slice)).fill(stream, slice, out);
+  f8_pool().fill(stream, slice, out);
 }
 
 void fill_dummy_scales(const TensorSlice& slice, uint64_t seed, float* out) {
@@ -187,15 +188,31 @@ Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, 
     if (!is_bf16(slice, config.fp8()) || pools.contains(inputs_of(slice))) continue;
     pools.emplace(inputs_of(slice), bf16_pool(inputs_of(slice)));
   }
+  // A matrix is made where it will be, if the block can.
+  const auto put_matrix = [&](const TensorSlice& slice, size_t bytes, const auto& pool) -> Status {
+    const Stream stream(seed, slice.name);
+    const RandomRuns runs = pool.runs(stream, slice);
+    bool made = false;
+    if (runs.whole()) {
+      M2_ASSIGN(made, weights.put_runs(slice.offset, runs));
+    }
+    if (made) return {};
+    return weights.put(slice.offset, bytes, [&](std::byte* to) -> Status {
+      pool.fill(stream, slice, to);
+      return {};
+    });
+  };
   return put_slices(
       slices, config, threads, weights,
-      [&](const TensorSlice& slice, std::byte* to) -> Status {
-        if (is_bf16(slice, config.fp8())) {
-          fill_matrix(slice, Stream(seed, slice.name), pools.at(inputs_of(slice)), to);
-        } else {
-          fill_dummy_elements(slice, config.fp8(), seed, to);
+      [&](const TensorSlice& slice, size_t bytes) -> Status {
+        if (slice.format == SliceFormat::kF32) {
+          return weights.put(slice.offset, bytes, [&](std::byte* to) -> Status {
+            fill_fp32(slice, Stream(seed, slice.name), reinterpret_cast<float*>(to));
+            return {};
+          });
         }
-        return {};
+        if (!is_bf16(slice, config.fp8())) return put_matrix(slice, bytes, f8_pool());
+        return put_matrix(slice, bytes, pools.at(inputs_of(slice)));
       },
       [&](const TensorSlice& slice, float* to) -> Status {
         fill_dummy_scales(slice, seed, to);

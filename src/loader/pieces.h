@@ -46,16 +46,15 @@ inline std::vector<TensorSlice> pieces_of(const std::vector<TensorSlice>& slices
   return pieces;
 }
 
-// Puts every piece of the slices: data(piece, to) writes its elements, scales(piece, to) its tiles
-// if it has any.
+// Puts every piece of the slices: data(piece, bytes) its elements, scales(piece, to) writes its
+// tiles if it has any.
 template <typename Data, typename Scales>
 Status put_slices(const std::vector<TensorSlice>& slices, const ModelConfig& config, int threads,
                   WeightBlock& block, const Data& data, const Scales& scales) {
   return for_each_slice(
       pieces_of(slices, config), threads, [&](const TensorSlice& piece) -> Status {
         if (piece.row_count == 0) return {};
-        const size_t bytes = piece.row_count * piece.column_count * element_bytes(piece, config);
-        M2_TRY(block.put(piece.offset, bytes, [&](std::byte* to) { return data(piece, to); }));
+        M2_TRY(data(piece, piece.row_count * piece.column_count * element_bytes(piece, config)));
         if (!has_scales(piece, config)) return {};
         const size_t tiles = scale_tiles(piece.row_count) * scale_tiles(piece.column_count);
         return block.put(piece.scale_offset, tiles * sizeof(float), [&](std::byte* to) {

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "model/random_runs.h"
 
 namespace m2 {
 
@@ -23,6 +24,9 @@ class WeightBlock {
   // Bytes [offset, offset + bytes) become what `fill` writes: at the place itself, or to a stage
   // from which they are copied while the next ones are filled.
   virtual Status put(size_t offset, size_t bytes, const Fill& fill) = 0;
+  // The same of random values, whole runs at an offset of 16 bytes, which a device makes for
+  // itself; false: this block does not, and nothing was put.
+  virtual Result<bool> put_runs(size_t, const RandomRuns&) { return false; }
   // Waits until all that was put is there.
   virtual Status finish() = 0;
 };

@@ -86,8 +86,30 @@ void plan_budget(const RuntimeOptions& options, const Backend& backend, MemoryPl
   }
 }
 
+// "; other processes hold about 12.0 GiB of it: python3 (process 4711) with 11.5 GiB, process 815"
+std::string holders_text(const MemoryPlan& plan, const Backend& backend) {
+  constexpr size_t kMostNamed = 4;
+  std::string text = fmt::format("; other processes hold about {} of it", gib(plan.held_bytes));
+  const std::vector<DeviceProcess> processes = backend.other_processes();
+  for (size_t i = 0; i < std::min(processes.size(), kMostNamed); ++i) {
+    const DeviceProcess& process = processes[i];
+    text += i == 0 ? ": " : ", ";
+    if (process.name.empty()) {
+      text += fmt::format("process {}", process.pid);
+    } else {
+      text += fmt::format("{} (process {})", process.name, process.pid);
+    }
+    if (process.bytes > 0) text += " with " + gib(process.bytes);
+  }
+  if (processes.size() > kMostNamed) {
+    text += fmt::format(" and {} more", processes.size() - kMostNamed);
+  }
+  return text;
+}
+
 // For messages: what stands in the way of a plan that does not fit.
-std::string budget_text(const RuntimeOptions& options, const MemoryPlan& plan) {
+std::string budget_text(const RuntimeOptions& options, const MemoryPlan& plan,
+                        const Backend& backend) {
   if (plan.total_bytes == 0) return "";
   std::string text =
       fmt::format(" of {} {}", plan.ranks == 1 ? "the GPU's" : fmt::format("{} GPUs'", plan.ranks),
@@ -95,9 +117,7 @@ std::string budget_text(const RuntimeOptions& options, const MemoryPlan& plan) {
   if (options.memory_share > 0) {
     text += fmt::format(" under gpu-memory-utilization {}", options.memory_share);
   }
-  if (plan.held_bytes > kWorthTelling) {
-    text += fmt::format("; other processes hold about {} of it", gib(plan.held_bytes));
-  }
+  if (plan.held_bytes > kWorthTelling) text += holders_text(plan, backend);
   return text;
 }
 
@@ -182,7 +202,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
                 "{}the weights need {} and the working memory {}, but only {} are free{}",
                 replicas_text(plan), gib(plan.weights_bytes * ranks),
                 gib(plan.working_bytes() * ranks), gib(plan.free_bytes),
-                budget_text(options, plan));
+                budget_text(options, plan, backend));
   }
   M2_TRY(plan_blocks(options, (plan.free_bytes - fixed) / ranks, plan));
   plan.kv_bytes = plan.kv_bytes_a_token * limits.block_tokens * limits.num_blocks;
@@ -191,7 +211,7 @@ Result<MemoryPlan> plan_memory(const ModelConfig& config, const Shard& shard,
         ErrorKind::kUnavailable, "kv-cache-memory-bytes",
         "{}weights {} + working memory {} + KV cache {} are more than the {} that are free{}",
         replicas_text(plan), gib(plan.weights_bytes * ranks), gib(plan.working_bytes() * ranks),
-        gib(plan.kv_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan));
+        gib(plan.kv_bytes * ranks), gib(plan.free_bytes), budget_text(options, plan, backend));
   }
   return plan;
 }

@@ -1,5 +1,6 @@
 #include "runtime/op_bench.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/divide_up.h"
@@ -14,15 +15,13 @@ class OpBench {
       : parts_(parts),
         ops_(*parts.ops),
         layers_(static_cast<int32_t>(parts.weights.layers.size())),
-        forward_(parts.weights, *parts.ops, *parts.communicator) {
+        forward_(parts.weights, *parts.ops, *parts.communicator),
+        shape_(shape),
+        limits_(limits) {
     const int32_t a_row =
         static_cast<int32_t>(divide_up(shape.context + shape.tokens, limits.block_tokens));
-    uint32_t state = 1;
     for (int32_t r = 0; r < shape.rows; ++r) {
-      for (int32_t i = 0; i < shape.tokens; ++i) {
-        state = state * 1664525u + 1013904223u;
-        tokens_.push_back(static_cast<int32_t>((state >> 8) % uint32_t(limits.real_vocab)));
-      }
+      for (int32_t i = 0; i < shape.tokens; ++i) tokens_.push_back(random_token());
       for (int32_t b = 0; b < a_row; ++b) blocks_.push_back(r * a_row + b);
       SampleRequest& request = requests_.emplace_back();
       request.slot = r;
@@ -35,8 +34,12 @@ class OpBench {
     }
   }
 
-  // Every op once: what they read of each other is there.
-  Status prepare() {
+  // Every op once, what they read of each other is there then; before it the context, by prompts,
+  // which only attention reads.
+  Status prepare(OpKind op) {
+    for (const BatchRow& row : rows_) {
+      if (op == OpKind::kAttention) M2_TRY(fill_context(row));
+    }
     forward_.run({tokens_, rows_});
     return collect();
   }
@@ -55,6 +58,27 @@ class OpBench {
   }
 
  private:
+  Status fill_context(const BatchRow& row) {
+    std::vector<int32_t> prompt;
+    for (int32_t at = 0; at < shape_.context; at += limits_.max_step_tokens) {
+      prompt.resize(std::min(limits_.max_step_tokens, shape_.context - at));
+      for (int32_t& token : prompt) token = random_token();
+      const auto count = static_cast<int32_t>(prompt.size());
+      const BatchRow chunk{row.slot, 0, count, at, row.blocks};
+      forward_.run({prompt, std::span(&chunk, 1)});
+      M2_TRY(collect_nothing());
+    }
+    return {};
+  }
+  Status collect_nothing() {
+    ops_.head({}, parts_.weights.final_norm, parts_.weights.lm_head);
+    ops_.sample({}, *parts_.communicator);
+    return ops_.collect(output_);
+  }
+  int32_t random_token() {
+    state_ = state_ * 1664525u + 1013904223u;
+    return static_cast<int32_t>((state_ >> 8) % uint32_t(limits_.real_vocab));
+  }
   void head() { ops_.head(requests_, parts_.weights.final_norm, parts_.weights.lm_head); }
   Status collect() {
     head();
@@ -83,6 +107,9 @@ class OpBench {
   Ops& ops_;
   const int32_t layers_;
   Forward forward_;
+  const StepShape shape_;
+  const OpsLimits limits_;
+  uint32_t state_ = 1;
   std::vector<int32_t> tokens_, blocks_;
   std::vector<BatchRow> rows_;
   std::vector<SampleRequest> requests_;
@@ -94,7 +121,7 @@ class OpBench {
 Result<double> time_op(RankParts& parts, const OpsLimits& limits, OpKind op, const StepShape& shape,
                        const OpBenchOptions& options) {
   OpBench bench(parts, limits, shape);
-  M2_TRY(bench.prepare());
+  M2_TRY(bench.prepare(op));
   std::vector<double> differences;
   for (int32_t i = 0; i <= options.rounds; ++i) {
     M2_ASSIGN(const double with, bench.run(op, true, options.repeats));

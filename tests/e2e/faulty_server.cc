@@ -1,8 +1,10 @@
 // m2-faulty: `m2 serve` on real ranks, one of which dies or hangs, for tests of what then happens.
 //   m2-faulty FAULT RANK SUM serve FOLDER …   FAULT: die or hang; SUM: at its so many-th sum over
 //   ranks
+//   m2-faulty FAULT gpu STEP serve FOLDER …   an NVIDIA GPU at fault, from its so many-th step on
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -13,14 +15,16 @@
 #include "loader/checkpoint.h"
 #include "runtime/make_ranks.h"
 #include "runtime/rank_group.h"
+#include "tests/backend/cuda/driver.h"
 
 namespace m2 {
 namespace {
 
 struct Fault {
   bool hangs = false;
+  bool gpu = false;
   int32_t rank = 0;
-  int64_t sum = 0;
+  int64_t at = 0;  // the sum over ranks, or the step
 };
 
 // A rank's end of the communicator, behind which the rank comes to its end.
@@ -30,7 +34,7 @@ class Faulty final : public Communicator {
   int32_t rank() const override { return real_->rank(); }
   int32_t size() const override { return real_->size(); }
   void all_reduce_sum(float* values, size_t count) override {
-    if (--fault_.sum == 0) {
+    if (--fault_.at == 0) {
       if (!fault_.hangs) throw std::runtime_error("the device is gone");
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
@@ -51,6 +55,31 @@ class Faulty final : public Communicator {
   Fault fault_;
 };
 
+// A GPU on which something else goes wrong as a step is queued.
+class FaultyGpu final : public Executor {
+ public:
+  FaultyGpu(std::unique_ptr<Executor> real, Fault fault) : real_(std::move(real)), fault_(fault) {}
+  Capacity capacity() const override { return real_->capacity(); }
+  void forward(const StepPlan& plan) override {
+    if (--fault_.at == 0) {
+      driver_.emplace();
+      const bool made = fault_.hangs ? busy_.emplace(*driver_).ok() : test::break_context(*driver_);
+      if (!made) std::fputs("m2-faulty: the fault could not be made\n", stderr);
+    }
+    real_->forward(plan);
+  }
+  void sample(const SamplePlan& plan) override { real_->sample(plan); }
+  Status wait(Deadline deadline, StepResult& result) override {
+    return real_->wait(deadline, result);
+  }
+
+ private:
+  const std::unique_ptr<Executor> real_;
+  Fault fault_;
+  std::optional<test::CudaDriver> driver_;
+  std::optional<test::BusyGpu> busy_;
+};
+
 Result<cli::Executors> make_faulty(const Fault& fault, const cli::ServeOptions& options,
                                    const cli::ModelFiles& files) {
   const Parallelism layout{options.tensor_parallel, options.expert_parallel};
@@ -62,18 +91,24 @@ Result<cli::Executors> make_faulty(const Fault& fault, const cli::ServeOptions& 
   wanted.max_step_tokens = 512;
   wanted.real_vocab = files.tokenizer->vocab_size();
   M2_ASSIGN(const Shard shard, make_shard(files.config, layout, 0));
-  M2_ASSIGN(auto backend, open_backend({.device = "cpu", .threads = 0, .ranks = shard.size}));
+  M2_ASSIGN(
+      auto backend,
+      open_backend({.device = fault.gpu ? "cuda" : "cpu", .threads = 0, .ranks = shard.size}));
   M2_ASSIGN(const MemoryPlan plan, plan_memory(files.config, shard, wanted, *backend));
   M2_ASSIGN(const auto checkpoint, Checkpoint::open(files.folder, files.config));
   const LoadWeights load = [&](const ModelConfig&, const Shard& part, WeightBlock& block) {
     return checkpoint.load(part, 1, block);
   };
   M2_ASSIGN(auto ranks, make_ranks(files.config, layout, plan.limits, load, *backend));
-  auto& communicator = ranks.at(fault.rank).communicator;
-  communicator = std::make_unique<Faulty>(std::move(communicator), fault);
+  if (!fault.gpu) {
+    auto& communicator = ranks.at(fault.rank).communicator;
+    communicator = std::make_unique<Faulty>(std::move(communicator), fault);
+  }
+  std::unique_ptr<Executor> executor =
+      std::make_unique<RankGroup>(std::move(ranks), capacity_of(files.config, plan.limits));
+  if (fault.gpu) executor = std::make_unique<FaultyGpu>(std::move(executor), fault);
   cli::Executors executors;
-  executors.push_back(
-      std::make_unique<RankGroup>(std::move(ranks), capacity_of(files.config, plan.limits)));
+  executors.push_back(std::move(executor));
   return executors;
 }
 
@@ -82,12 +117,14 @@ Result<cli::Executors> make_faulty(const Fault& fault, const cli::ServeOptions& 
 
 int main(int argc, char** argv) {
   if (argc < 6) {
-    std::fputs("m2-faulty die|hang RANK SUM serve FOLDER …\n", stderr);
+    std::fputs("m2-faulty die|hang RANK|gpu SUM|STEP serve FOLDER …\n", stderr);
     return 2;
   }
+  const bool gpu = std::string(argv[2]) == "gpu";
   const m2::Fault fault{.hangs = std::string(argv[1]) == "hang",
-                        .rank = std::stoi(argv[2]),
-                        .sum = std::stoi(argv[3])};
+                        .gpu = gpu,
+                        .rank = gpu ? 0 : std::stoi(argv[2]),
+                        .at = std::stoi(argv[3])};
   const std::vector<std::string> arguments(argv + 5, argv + argc);
   return m2::cli::serve(arguments, [&](const auto& options, const auto& files, auto&) {
     return m2::make_faulty(fault, options, files);

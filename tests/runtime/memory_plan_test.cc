@@ -123,6 +123,7 @@ class FakeGpu final : public Backend {
   DType kv_dtype() const override { return DType::kBF16; }
   size_t free_bytes() const override { return free; }
   size_t total_bytes() const override { return size_t{80} << 30; }
+  std::vector<DeviceProcess> other_processes() const override { return processes; }
   OpsMemory memory_for(const ModelConfig&, const Shard&, const OpsLimits& limits) const override {
     const size_t block = limits.block_tokens * kTokenBytes;
     return {.kv_bytes = (limits.num_blocks + 1) * block, .scratch_bytes = size_t{1} << 30};
@@ -138,6 +139,7 @@ class FakeGpu final : public Backend {
 
   static constexpr size_t kTokenBytes = size_t{16} << 20;
   size_t free = size_t{79} << 30;
+  std::vector<DeviceProcess> processes;
 };
 
 class GpuPlan : public ::testing::Test {
@@ -190,8 +192,16 @@ TEST_F(GpuPlan, NamesWhatOthersHold) {
   gpu_.free = size_t{1} << 29;
   const auto made = plan(options_);
   ASSERT_FALSE(made);
-  EXPECT_NE(made.error().message.find("other processes hold about 79.00 GiB"), std::string::npos)
+  EXPECT_TRUE(made.error().message.ends_with("; other processes hold about 79.00 GiB of it"))
       << made.error().message;
+
+  gpu_.processes = {{4711, "python3", size_t{78} << 30}, {815, "", 0}};
+  EXPECT_TRUE(plan(options_).error().message.ends_with(
+      "79.00 GiB of it: python3 (process 4711) with 78.00 GiB, process 815"))
+      << plan(options_).error().message;
+  for (int32_t pid = 1; pid < 6; ++pid) gpu_.processes.push_back({pid, "m2", 0});
+  EXPECT_TRUE(plan(options_).error().message.ends_with("m2 (process 2) and 3 more"))
+      << plan(options_).error().message;
 }
 
 }  // namespace

@@ -142,16 +142,13 @@ size_t CudaOps::kv_plane_bytes() const {
 size_t CudaOps::carve(std::byte* base) {
   Carver memory(base, kAlignment);
   const int64_t tokens = max_tokens(), hidden = config_.hidden_size;
-  const int64_t shares = int64_t{max_rows()} * shard_.num_heads * cuda::kMaxShares;
+  const int64_t shares =
+      shard_.num_heads * cuda::most_attention_shares(max_rows(), shard_.num_kv_heads);
   memory.take(inverse_frequency_, config_.rotary_dim / 2);
   memory.take(last_token_, limits_.max_sequences);
   memory.take(hidden_, tokens * hidden);
   memory.take(normed_, tokens * hidden);
-  memory.take(exact_normed_, tokens * hidden);
-  memory.take(qkv_, tokens * qkv_width());
   memory.take(squares_, int64_t{cuda::kMostSingleTokens} * qkv_width() / 16);
-  memory.take(q_, tokens * q_width());
-  memory.take(attended_, tokens * q_width());
   memory.take(partial_, shares * config_.head_dim);
   memory.take(softmax_, shares);
   memory.take(shares_done_, int64_t{max_rows()} * shard_.num_kv_heads);
@@ -168,11 +165,18 @@ size_t CudaOps::carve(std::byte* base) {
   memory.take(lists_.num_active, 1);
   memory.take(lists_.tiles, max_tiles());
   memory.take(lists_.num_tiles, 1);
-  memory.take(activated_, max_pairs() * shard_.expert_columns);
   memory.take(down_, max_pairs() * hidden);
   memory.take(sampled_, limits_.max_sample_rows * hidden);
   memory.take(logits_, limits_.max_sample_rows * shard_.vocab_count);
-  memory.take(edited_, limits_.max_sample_rows * shard_.vocab_count);
+  // A step's layers have ended when its logits are edited, and they leave nothing in these.
+  Carver layers = memory.part(), sampling = memory.part();
+  layers.take(exact_normed_, tokens * hidden);
+  layers.take(qkv_, tokens * qkv_width());
+  layers.take(q_, tokens * q_width());
+  layers.take(attended_, tokens * q_width());
+  layers.take(activated_, max_pairs() * shard_.expert_columns);
+  sampling.take(edited_, limits_.max_sample_rows * shard_.vocab_count);
+  memory.take({layers, sampling});
   return memory.bytes();
 }
 

@@ -147,8 +147,8 @@ class CudaOps final : public Ops {
   float* squares_ = nullptr;            // [kMostSingleTokens, qkv_width / 16]
   bf16_t* q_ = nullptr;                 // [max tokens, q_width]
   uint16_t* attended_ = nullptr;        // [max tokens, q_width]
-  float* partial_ = nullptr;            // [max sequences, heads, kMaxShares, head_dim]
-  float2* softmax_ = nullptr;           // [max sequences, heads, kMaxShares]
+  float* partial_ = nullptr;            // [shares, heads, head_dim]: most_attention_shares()
+  float2* softmax_ = nullptr;           // [shares, heads]
   int32_t* shares_done_ = nullptr;      // [max sequences, kv heads]
   float2* rotation_ = nullptr;          // [max tokens, rotary_dim / 2]
   float* router_ = nullptr;             // [splits, tokens, num_experts]

@@ -1,5 +1,6 @@
 #include "backend/cuda/device_weights.h"
 
+#include "backend/cuda/portable/random.cuh"
 #include "base/check.h"
 
 namespace m2 {
@@ -63,12 +64,39 @@ Status DeviceWeights::put(Lane& lane, size_t offset, size_t bytes, const Fill& f
                      "copying the weights");
 }
 
+Result<const std::byte*> DeviceWeights::device_pool(std::span<const std::byte> pool) {
+  std::lock_guard lock(mutex_);
+  auto& copy = pools_[pool.data()];
+  if (copy.data() != nullptr) return copy.data();
+  // The kernel reads whole words past the last element.
+  M2_ASSIGN(copy, DeviceMemory::make(pool.size() + kAlignment, "random values"));
+  M2_TRY(cuda_status(cudaMemcpy(copy.data(), pool.data(), pool.size(), cudaMemcpyHostToDevice),
+                     "random values"));
+  // The lanes' streams wait for no other.
+  M2_TRY(cuda_status(cudaDeviceSynchronize(), "random values"));
+  return copy.data();
+}
+
+Result<bool> DeviceWeights::put_runs(size_t offset, const RandomRuns& runs) {
+  M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
+  M2_ASSIGN(const std::byte* pool, device_pool(runs.pool));
+  M2_ASSIGN(auto lane, take_lane());
+  cuda::launch_random({.runs = runs, .pool = pool, .out = memory_.data() + offset},
+                      {.stream = lane->stream.get()});
+  const Status status = cuda_status(cudaPeekAtLastError(), "random weights");
+  std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(lane));
+  M2_TRY(status);
+  return true;
+}
+
 Status DeviceWeights::finish() {
   M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
   for (const auto& lane : idle_) {
     M2_TRY(cuda_status(cudaStreamSynchronize(lane->stream.get()), "copying the weights"));
   }
   idle_.clear();
+  pools_.clear();
   return {};
 }
 

@@ -5,6 +5,7 @@
 // Thread-safety: as model/weight_block.h says.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -21,7 +22,9 @@ class DeviceWeights final : public WeightBlock {
 
   std::byte* base() override { return memory_.data(); }
   Status put(size_t offset, size_t bytes, const Fill& fill) override;
-  // Frees the stages too.
+  // On the device, from a copy of the pool.
+  Result<bool> put_runs(size_t offset, const RandomRuns& runs) override;
+  // Frees stages and pools too.
   Status finish() override;
 
  private:
@@ -37,11 +40,13 @@ class DeviceWeights final : public WeightBlock {
   explicit DeviceWeights(int32_t device) : device_(device) {}
   Result<std::unique_ptr<Lane>> take_lane();
   Status put(Lane& lane, size_t offset, size_t bytes, const Fill& fill);
+  Result<const std::byte*> device_pool(std::span<const std::byte> pool);
 
   const int32_t device_;
   DeviceMemory memory_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Lane>> idle_;
+  std::map<const std::byte*, DeviceMemory> pools_;  // by where the host has them
 };
 
 }  // namespace m2

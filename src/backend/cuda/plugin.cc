@@ -7,6 +7,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda_error.h"
 #include "backend/cuda/cuda_ops.h"
+#include "backend/cuda/device_processes.h"
 #include "backend/cuda/device_rates.h"
 #include "backend/cuda/device_weights.h"
 
@@ -48,6 +49,7 @@ class CudaBackend final : public Backend {
     return free;
   }
   size_t total_bytes() const override { return first_.totalGlobalMem; }
+  std::vector<DeviceProcess> other_processes() const override { return m2::other_processes(0); }
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
     return CudaOps::memory_for(config, shard, limits, graphs_);

@@ -103,6 +103,8 @@ class Runner {
       : Runner(model,
                std::move(*CpuOps::create(model.config, model.shard, limits, kernels, threads))) {}
 
+  const Model& model() const { return model_; }  // its own copy
+
   // One step; the logits of all its tokens, in order.
   std::vector<Logits> step(const std::vector<Piece>& pieces) {
     std::vector<int32_t> tokens;

@@ -186,25 +186,68 @@ double prefill_ms(Runner& runner, int32_t count, int32_t times_run = 7) {
   return times[times.size() / 2];
 }
 
-TEST_F(CudaRealWidth, AgreesWithTheCpu) {
+// Positions at which the choice of experts hangs on less than a rounding: the CPU's own logits are
+// others when each expert's bias is moved a little. Any two experts differ in a bit of their
+// number, and so are moved apart and together.
+std::vector<bool> router_ties(Runner& cpu, const std::vector<int32_t>& tokens,
+                              const std::vector<Logits>& oracle) {
+  constexpr float kMove = 1.5e-3f;  // of a score in (0, 1)
+  constexpr double kOther = 0.02;   // standard deviations; without another choice it is 0
+  const Model& model = cpu.model();
+  std::vector<bool> tied(oracle.size());
+  for (int32_t bit = 1; bit < model.config.num_experts; bit *= 2) {
+    for (const float sign : {1.0f, -1.0f}) {
+      const auto move = [&](float by) {
+        for (const LayerWeights& layer : model.weights.layers) {
+          auto* bias = const_cast<float*>(layer.gate_bias);
+          for (int32_t e = 0; e < model.config.num_experts; ++e) {
+            if ((e & bit) != 0) bias[e] += by;
+          }
+        }
+      };
+      move(sign * kMove);
+      const LogitComparison moved = compare_logits(cpu.sequence(tokens, 1000), oracle, kOther);
+      move(-sign * kMove);
+      for (const size_t position : moved.over) tied[position] = true;
+    }
+  }
+  return tied;
+}
+
+TEST_F(CudaRealWidth, TwentyPromptsAgreeWithTheCpu) {
+  constexpr int32_t kPrompts = 20, kTokens = 20;
   const auto cuda = runner();
   OpsLimits small = limits();
   small.num_blocks = 64;
   Runner cpu(model(), small, fast_kernels(), 16);
-  const auto tokens = some_tokens(100, model().config.vocab_size, 12);
-  const auto oracle = cpu.sequence(tokens, 1000);
-  for (const int32_t chunk : {1, 50, 1000}) {
-    const LogitComparison result = compare_logits(cuda->sequence(tokens, chunk), oracle, 0.08);
-    std::printf(
-        "real width by %d: %ld positions, %zu over, %zu other top, largest %.1e, root mean "
-        "square %.1e\n",
-        chunk, long(result.positions), result.over.size(), result.wrong_top.size(), result.largest,
-        result.root_mean_square);
-    // Two layers choose 8 of 256 experts: some choices are ties.
-    EXPECT_LE(result.over.size(), 20u);
-    EXPECT_LT(result.root_mean_square, 0.03);
-    EXPECT_LE(result.wrong_top.size(), 2u);
+  int64_t positions = 0, ties = 0, over = 0, wrong = 0, over_in_ties = 0, wrong_in_ties = 0;
+  double largest = 0;
+  for (int32_t prompt = 0; prompt < kPrompts; ++prompt) {
+    const auto tokens = some_tokens(kTokens, model().config.vocab_size, 12 + prompt);
+    const auto oracle = cpu.sequence(tokens, 1000);
+    const int32_t chunk = prompt % 3 == 0 ? 1 : prompt % 3 == 1 ? 7 : 1000;
+    const auto ours = cuda->sequence(tokens, chunk);
+    const LogitComparison result = compare_logits(ours, oracle, 0.08);
+    const auto tied = router_ties(cpu, tokens, oracle);
+    positions += result.positions;
+    ties += std::count(tied.begin(), tied.end(), true);
+    for (const size_t t : result.over) ++(tied[t] ? over_in_ties : over);
+    for (const size_t t : result.wrong_top) ++(tied[t] ? wrong_in_ties : wrong);
+    for (size_t t = 0; t < oracle.size(); ++t) {
+      if (!tied[t]) {
+        largest = std::max(largest, compare_logits({ours[t]}, {oracle[t]}, 0.08).largest);
+      }
+    }
   }
+  std::printf(
+      "real width: %ld positions, %ld of them router ties; past the tolerance %ld and %ld of the "
+      "ties, another top token %ld and %ld; largest difference but for ties %.1e\n",
+      long(positions), long(ties), long(over), long(over_in_ties), long(wrong), long(wrong_in_ties),
+      largest);
+  EXPECT_EQ(positions, kPrompts * kTokens);
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(over, 0);
+  EXPECT_LT(ties, positions / 2) << "too few positions are left to judge by";
 }
 
 TEST_F(CudaRealWidth, StepTimes) {

@@ -56,6 +56,29 @@ class HeldMemory {
   bool ok_ = false;
 };
 
+// Launches a kernel of PTX on a stream of its own; nothing waits for it.
+inline bool launch_ptx(const CudaDriver& driver, const char* ptx, const char* name, unsigned blocks,
+                       unsigned threads, void** arguments) {
+  void* module = nullptr;
+  void* function = nullptr;
+  void* stream = nullptr;
+  constexpr unsigned kNonBlocking = 1;
+  return driver.call<void**, const void*>("cuModuleLoadData", &module, ptx) &&
+         driver.call<void**, void*, const char*>("cuModuleGetFunction", &function, module, name) &&
+         driver.call<void**, unsigned>("cuStreamCreate", &stream, kNonBlocking) &&
+         driver.call<void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                     void*, void**, void**>("cuLaunchKernel", function, blocks, 1u, 1u, threads, 1u,
+                                            1u, 0u, stream, arguments, nullptr);
+}
+
+// An error that every later call of the process gets too.
+inline bool break_context(const CudaDriver& driver) {
+  return launch_ptx(driver,
+                    ".version 7.0\n.target sm_70\n.address_size 64\n"
+                    ".visible .entry fault() { trap; ret; }\n",
+                    "fault", 1, 1, nullptr);
+}
+
 // A kernel that takes every multiprocessor and ends when it is let go: what comes after it hangs.
 class BusyGpu {
  public:
@@ -69,28 +92,19 @@ class BusyGpu {
         "setp.eq.u32 %on, %v, 0;\n"
         "@%on bra AGAIN;\n"
         "ret; }\n";
-    void* module = nullptr;
-    void* function = nullptr;
-    void* stream = nullptr;
     int multiprocessors = 0;
     void* arguments[] = {&word_};
-    constexpr int kMultiprocessorCount = 16, kNonBlocking = 1;
-    ok_ =
-        driver.call<void**, size_t, unsigned>(
-            "cuMemHostAlloc", reinterpret_cast<void**>(const_cast<uint32_t**>(&word_)),
-            sizeof(uint32_t), 0u) &&
-        driver.call<int*, int, int>("cuDeviceGetAttribute", &multiprocessors, kMultiprocessorCount,
-                                    0) &&
-        driver.call<void**, const void*>("cuModuleLoadData", &module, kSpin) &&
-        driver.call<void**, void*, const char*>("cuModuleGetFunction", &function, module, "spin") &&
-        driver.call<void**, unsigned>("cuStreamCreate", &stream, unsigned{kNonBlocking});
+    constexpr int kMultiprocessorCount = 16;
+    ok_ = driver.call<void**, size_t, unsigned>(
+              "cuMemHostAlloc", reinterpret_cast<void**>(const_cast<uint32_t**>(&word_)),
+              sizeof(uint32_t), 0u) &&
+          driver.call<int*, int, int>("cuDeviceGetAttribute", &multiprocessors,
+                                      kMultiprocessorCount, 0);
     if (!ok_) return;
     *word_ = 0;
     // Two blocks of 1,024 threads fill a multiprocessor.
-    ok_ = driver.call<void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                      void*, void**, void**>("cuLaunchKernel", function,
-                                             2u * static_cast<unsigned>(multiprocessors), 1u, 1u,
-                                             1024u, 1u, 1u, 0u, stream, arguments, nullptr);
+    ok_ = launch_ptx(driver, kSpin, "spin", 2u * static_cast<unsigned>(multiprocessors), 1024u,
+                     arguments);
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   ~BusyGpu() { let_go(); }

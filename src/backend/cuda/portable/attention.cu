@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "backend/cuda/portable/attention.cuh"
 #include "backend/cuda/portable/qk_norm.cuh"
 
@@ -337,7 +339,8 @@ void launch_attention(const AttentionArgs& args, const Queue& queue) {
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors) {
   if (decode_rows == 0) return 1;
   // As many blocks as are resident at once.
-  const int32_t wanted = 2 * multiprocessors / (decode_rows * kv_heads);
+  const int32_t resident = 2 * std::min(multiprocessors, kMostMultiprocessors);
+  const int32_t wanted = resident / (decode_rows * kv_heads);
   return wanted < 1 ? 1 : wanted > kMaxShares ? kMaxShares : wanted;
 }
 

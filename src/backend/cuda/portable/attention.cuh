@@ -61,5 +61,12 @@ void launch_prefill_attention(const AttentionArgs& args, const Queue& queue);  /
 // Blocks for the keys of one decode row and KV head, from the sizes of the step alone.
 int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multiprocessors);
 inline constexpr int32_t kMaxShares = 32;
+// The most that decode_rows * attention_shares() is at up to so many rows; a device with more
+// multiprocessors than this is used as one of so many.
+inline constexpr int32_t kMostMultiprocessors = 256;
+constexpr int64_t most_attention_shares(int32_t decode_rows, int32_t kv_heads) {
+  const int32_t resident = divide_up(2 * kMostMultiprocessors, kv_heads);
+  return decode_rows > resident ? decode_rows : resident;
+}
 
 }  // namespace m2::cuda
