@@ -202,7 +202,7 @@ Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, 
       return {};
     });
   };
-  return put_slices(
+  const Status put = put_slices(
       slices, config, threads, weights,
       [&](const TensorSlice& slice, size_t bytes) -> Status {
         if (slice.format == SliceFormat::kF32) {
@@ -218,6 +218,8 @@ Status fill_dummy(const ModelConfig& config, const Shard& shard, uint64_t seed, 
         fill_dummy_scales(slice, seed, to);
         return {};
       });
+  M2_TRY(put);
+  return weights.finish();  // the pools end here
 }
 
 }  // namespace m2

@@ -24,8 +24,9 @@ struct RandomRuns {
   static constexpr int64_t kRun = 64;  // ranks cut at multiples of 64: whole runs
   static constexpr int64_t kPlaces = 1 << 16;
 
-  uint64_t key = 0;                   // of the tensor
-  std::span<const std::byte> pool{};  // [kPlaces + kRun] elements; outlives the block it is put to
+  uint64_t key = 0;  // of the tensor
+  std::span<const std::byte>
+      pool{};  // [kPlaces + kRun] elements, the same until the block's finish()
   int64_t element_bytes = 1;
   int64_t columns = 0;
   int64_t row_begin = 0, row_count = 0, column_begin = 0, column_count = 0;

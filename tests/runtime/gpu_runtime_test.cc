@@ -3,6 +3,8 @@
 
 #include <cstdio>
 #include <cstring>
+#include <thread>
+#include <vector>
 
 #include "tests/backend/cuda/driver.h"
 #include "tests/runtime/driver.h"
@@ -90,6 +92,39 @@ TEST_F(GpuRuntime, WeightsArriveByteForByte) {
       "cuMemcpyDtoH_v2", got.data(), reinterpret_cast<uint64_t>((*block)->base()), bytes);
   ASSERT_TRUE(copied);
   EXPECT_EQ(std::memcmp(got.data(), want.data(), bytes), 0);
+}
+
+// Copies go on streams of their own, which no other stream waits for: what finish() has not waited
+// for is not there yet.
+TEST_F(GpuRuntime, FinishWaitsForEveryCopy) {
+  constexpr size_t kThreads = 16, kPieces = 2 * kThreads;  // as many as all stages hold
+  constexpr size_t kBytes = WeightBlock::kMostPieceBytes;
+  const CudaDriver driver;
+  ASSERT_TRUE(driver.ready());
+  auto block = backend_->make_weights(kPieces * kBytes, shard());
+  ASSERT_TRUE(block) << block.error().message;
+  for (int round = 1; round <= 20; ++round) {
+    const auto put = [&](size_t piece) {
+      return (*block)->put(piece * kBytes, kBytes, [&](std::byte* to) -> Status {
+        std::memset(to, round, kBytes);
+        return {};
+      });
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (size_t i = 0; i < kThreads; ++i) {
+        threads.emplace_back([&, i] { EXPECT_TRUE(put(2 * i) && put(2 * i + 1)); });
+      }
+    }
+    ASSERT_TRUE((*block)->finish());
+    for (size_t piece = kPieces; piece-- > 0;) {
+      uint8_t last = 0;
+      ASSERT_TRUE((driver.call<void*, uint64_t, size_t>(
+          "cuMemcpyDtoH_v2", &last,
+          reinterpret_cast<uint64_t>((*block)->base() + (piece + 1) * kBytes - 1), 1)));
+      ASSERT_EQ(last, round) << "piece " << piece;
+    }
+  }
 }
 
 TEST_F(GpuRuntime, SeveralRanksAreTheCpusWhereAnyDeviceWillDo) {
