@@ -7,6 +7,7 @@
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
 #   scripts/cuda.sh build-sm70      builds m2 and the plug-in for 7.0 and 7.2, for which CUDA 13 does
 #                                   not compile: clang 19 does, over CUDA 12.9 wheels (285 MB)
+#   scripts/cuda.sh compile-sm70    compiles that plug-in alone: what CI does
 #   scripts/cuda.sh test-sm70 [ARG …]  the same tests of that plug-in: a newer GPU runs its PTX
 # CUDA_ARCHITECTURES="90a;80-virtual" chooses what device code is made; "all" is machine code for every
 # generation from 7.5 on, and PTX for later ones; "75@90" is what a 7.5 runs, for a 9.0 to test.
@@ -96,7 +97,7 @@ configure() { # tree, architectures, more
   }
 }
 
-command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test|build-sm70|test-sm70}
+command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test|build-sm70|compile-sm70|test-sm70}
 shift
 export CCACHE_BASEDIR=$PWD
 case $command in
@@ -117,6 +118,12 @@ case $command in
     configure build/cuda "${CUDA_ARCHITECTURES:-90a;80-virtual}" -DM2_CUDA_SM70_TOOLKIT="$sm70"
     (($#)) || set -- m2_cuda_sm70 m2
     ninja -C build/cuda -j "$(nproc)" --quiet "$@"
+    ;;
+  compile-sm70)
+    mkdir -p build/cuda-ci
+    toolkit_sm70
+    configure build/cuda-ci "90a;80-virtual" -DM2_CUDA_SM70_TOOLKIT="$sm70"
+    ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda_sm70
     ;;
   test-sm70)
     # Under the name by which a newer GPU's plug-in is opened.

@@ -76,7 +76,9 @@ __device__ inline void start_next(const Mark& mark) {
 #endif
 }
 
-// With a cluster, so many blocks along z may see each other's shared memory.
+// More than the queue's bytes of shared memory is refused, also by a device that has more: code
+// made for an older one is tested there. With a cluster, so many blocks along z may see each
+// other's shared memory.
 template <typename Args>
 void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_bytes,
              const Queue& queue, const Args& args, int32_t cluster = 1) {
@@ -96,7 +98,8 @@ void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_by
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
-  config.dynamicSmemBytes = shared_bytes;
+  constexpr size_t kNoDeviceHas = size_t{1} << 30;
+  config.dynamicSmemBytes = shared_bytes <= queue.shared_bytes ? shared_bytes : kNoDeviceHas;
   config.stream = queue.stream;
   config.attrs = attributes;
   config.numAttrs = count;
@@ -146,12 +149,10 @@ template <bool kF16 = false>
 __device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
                            uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ < 800
-  if constexpr (kF16) {
-    older::multiply_f16(d, a0, a1, a2, a3, b0, b1);
-  } else {
-    const float4 sums = older::multiply_bf16({d[0], d[1], d[2], d[3]}, a0, a1, a2, a3, b0, b1);
-    d[0] = sums.x, d[1] = sums.y, d[2] = sums.z, d[3] = sums.w;
-  }
+  const float4 before{d[0], d[1], d[2], d[3]};
+  const float4 sums = kF16 ? older::multiply_f16(before, a0, a1, a2, a3, b0, b1)
+                           : older::multiply_bf16(before, a0, a1, a2, a3, b0, b1);
+  d[0] = sums.x, d[1] = sums.y, d[2] = sums.z, d[3] = sums.w;
 #else
   if constexpr (kF16) {
     asm volatile(

@@ -57,21 +57,22 @@ __device__ inline void copy(void* to, const void* from) {
 }
 __device__ inline void clear(void* to) { *static_cast<uint4*>(to) = uint4{0, 0, 0, 0}; }
 
-// d += a * b as device.cuh's mma<true>.
+// d + a * b as device.cuh's mma<true>.
 #if __CUDA_ARCH__ >= 750
 
-__device__ inline void multiply_f16(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                    uint32_t a3, uint32_t b0, uint32_t b1) {
+__device__ inline float4 multiply_f16(float4 d, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                      uint32_t b0, uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
       "{%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "+f"(d.x), "+f"(d.y), "+f"(d.z), "+f"(d.w)
       : "r"(a0), "r"(a1), "r"(b0));
   asm volatile(
       "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
       "{%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "+f"(d.x), "+f"(d.y), "+f"(d.z), "+f"(d.w)
       : "r"(a2), "r"(a3), "r"(b1));
+  return d;
 }
 
 #else
@@ -108,9 +109,9 @@ __device__ inline float2 join_quads(const float (&d)[8], int32_t lane) {
   return {sum[0], sum[1]};
 }
 // The four inner indices of t = q belong to quad q: lanes change places within each half of the
-// warp, and again for the sums.
-__device__ inline void multiply_f16(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2,
-                                    uint32_t a3, uint32_t b0, uint32_t b1) {
+// warp, and again for the sums. Called, not inlined: kernels have hundreds of these products.
+__device__ __noinline__ inline float4 multiply_f16(float4 d, uint32_t a0, uint32_t a1, uint32_t a2,
+                                                   uint32_t a3, uint32_t b0, uint32_t b1) {
   const int32_t lane = threadIdx.x % 32;
   const int32_t from = (lane & 16) | lane % 4 * 4 | lane / 4 % 4;
   const uint32_t x0 = __shfl_sync(kAllLanes, b0, from), x1 = __shfl_sync(kAllLanes, b1, from);
@@ -120,10 +121,11 @@ __device__ inline void multiply_f16(float (&d)[4], uint32_t a0, uint32_t a1, uin
   const float2 of_low = join_quads(low, lane), of_high = join_quads(high, lane);
   const int32_t holder =
       (lane & 16) | (lane & 2) << 2 | (lane & 8) >> 1 | (lane & 1) << 1 | (lane & 4) >> 2;
-  d[0] += __shfl_sync(kAllLanes, of_low.x, holder);
-  d[1] += __shfl_sync(kAllLanes, of_low.y, holder);
-  d[2] += __shfl_sync(kAllLanes, of_high.x, holder);
-  d[3] += __shfl_sync(kAllLanes, of_high.y, holder);
+  d.x += __shfl_sync(kAllLanes, of_low.x, holder);
+  d.y += __shfl_sync(kAllLanes, of_low.y, holder);
+  d.z += __shfl_sync(kAllLanes, of_high.x, holder);
+  d.w += __shfl_sync(kAllLanes, of_high.y, holder);
+  return d;
 }
 
 #endif
@@ -132,8 +134,7 @@ __device__ inline float add_product(float sum, uint32_t a, uint32_t b) {  // of 
   sum = fmaf(__uint_as_float(a << 16), __uint_as_float(b << 16), sum);
   return fmaf(__uint_as_float(a & 0xffff0000u), __uint_as_float(b & 0xffff0000u), sum);
 }
-// As device.cuh's mma<false>. Called, not inlined: it is 160 instructions and kernels have hundreds
-// of these products.
+// As device.cuh's mma<false>; 160 instructions, and so called too.
 __device__ __noinline__ inline float4 multiply_bf16(float4 d, uint32_t a0, uint32_t a1, uint32_t a2,
                                                     uint32_t a3, uint32_t b0, uint32_t b1) {
   const int32_t lane = threadIdx.x % 32, t = lane % 4;
