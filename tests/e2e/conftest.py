@@ -13,6 +13,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("M2_BIN", ROOT / "build/release/bin"))
+# More flags of each server with the pocket: several share a GPU only with a small KV cache each.
+MORE_FLAGS = os.environ.get("M2_E2E_FLAGS", "").split()
 POCKET = ROOT / "models/pocket"
 GUIDE_FLAGS = ["--trust-remote-code", "--enable-auto-tool-choice",
                "--tool-call-parser", "minimax_m2"]
@@ -131,7 +133,7 @@ def session_server(program, arguments):
 
 
 def serve_pocket(flags):
-    return ["serve", POCKET, "--served-model-name", "MiniMaxAI/MiniMax-M2.5", "pocket", *flags]
+    return ["serve", POCKET, "--served-model-name", "MiniMaxAI/MiniMax-M2.5", "pocket", *MORE_FLAGS, *flags]
 
 
 # The server of `make serve`; the same with reasoning split off; and the ones without a model.

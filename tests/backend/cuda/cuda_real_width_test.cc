@@ -8,6 +8,7 @@
 
 #include "tests/backend/cuda/compare_logits.h"
 #include "tests/backend/cuda/gpu.h"
+#include "tests/backend/cuda/router_ties.h"
 
 namespace m2::test {
 namespace {
@@ -186,38 +187,9 @@ double prefill_ms(Runner& runner, int32_t count, int32_t times_run = 7) {
   return times[times.size() / 2];
 }
 
-// Of these positions, those that are no router ties. At a tie the choice of experts hangs on less
-// than a rounding: the CPU's own logits are others when each expert's bias is moved a little. Any
-// two experts differ in a bit of their number, and so are moved apart and together.
-std::vector<size_t> not_tied(Runner& cpu, const std::vector<int32_t>& tokens,
-                             const std::vector<Logits>& oracle, std::vector<size_t> positions) {
-  constexpr float kMove = 7e-4f;   // of a score in (0, 1): three deviations of its rounding
-  constexpr double kOther = 0.04;  // standard deviations; without another choice it is 0
-  const Model& model = cpu.model();
-  for (int32_t bit = 1; bit < model.config.num_experts; bit *= 2) {
-    for (const float sign : {1.0f, -1.0f}) {
-      if (positions.empty()) return positions;
-      const auto move = [&](float by) {
-        for (const LayerWeights& layer : model.weights.layers) {
-          auto* bias = const_cast<float*>(layer.gate_bias);
-          for (int32_t e = 0; e < model.config.num_experts; ++e) {
-            if ((e & bit) != 0) bias[e] += by;
-          }
-        }
-      };
-      move(sign * kMove);
-      const auto moved = compare_logits(cpu.sequence(tokens, 1000), oracle, kOther).over;
-      move(-sign * kMove);
-      std::erase_if(positions, [&](size_t position) {
-        return std::binary_search(moved.begin(), moved.end(), position);
-      });
-    }
-  }
-  return positions;
-}
-
 TEST_F(CudaRealWidth, TwentyPromptsAgreeWithTheCpu) {
   constexpr int32_t kPrompts = 20, kTokens = 30;
+  constexpr float kMove = 7e-4f;  // three deviations of a score's rounding
   const auto cuda = runner();
   OpsLimits small = limits();
   small.num_blocks = 64;
@@ -232,8 +204,8 @@ TEST_F(CudaRealWidth, TwentyPromptsAgreeWithTheCpu) {
     positions += result.positions;
     over += std::ssize(result.over);
     wrong += std::ssize(result.wrong_top);
-    over_without_tie += std::ssize(not_tied(cpu, tokens, oracle, result.over));
-    wrong_without_tie += std::ssize(not_tied(cpu, tokens, oracle, result.wrong_top));
+    over_without_tie += std::ssize(not_tied(cpu, tokens, oracle, result.over, kMove, 0.04));
+    wrong_without_tie += std::ssize(not_tied(cpu, tokens, oracle, result.wrong_top, kMove, 0.04));
     squares += result.root_mean_square * result.root_mean_square / kPrompts;
   }
   std::printf(
