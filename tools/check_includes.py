@@ -20,8 +20,8 @@ RULES = {
     "text": ["base/", "json/", "engine/constraint.h"],
     "parallel": ["base/"],
     "model": ["base/", "json/", "parallel/communicator.h"],
-    "loader": ["base/", "json/", "model/config.h", "model/weight_block.h", "model/weights.h",
-               "model/shard.h"],
+    "loader": ["base/", "json/", "model/config.h", "model/random_runs.h", "model/weight_block.h",
+               "model/weights.h", "model/shard.h"],
     "backend/cpu": ["base/", "model/config.h", "model/ops.h", "model/batch.h", "model/weights.h",
                     "parallel/communicator.h"],
     "backend/cuda": ["base/", "model/config.h", "model/ops.h", "model/batch.h",
@@ -42,7 +42,7 @@ LIBRARIES = [
     (re.compile(r"^boost/json"), re.compile(r"^json/\w+\.cc$")),
     (re.compile(r"^(cuda|cublas|nccl|cub/|cute/|cutlass/)"), re.compile(r"^backend/cuda/")),
 ]
-CUDA_SOURCE_MAY = re.compile(r"^(backend/cuda/.*\.cuh|base/dtype\.h)$")
+CUDA_SOURCE_MAY = re.compile(r"^(backend/cuda/.*\.cuh|base/dtype\.h|model/random_runs\.h)$")
 
 
 def folder_of(path):
