@@ -26,6 +26,8 @@ Result<std::unique_ptr<Backend>> open_plugin(const std::string& file,
 PluginMemory find_plugin_memory(const std::string& file) {
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return nullptr;
+  const auto* interface = static_cast<const int32_t*>(dlsym(library, kPluginInterfaceName));
+  if (interface == nullptr || *interface != kPluginInterface) return nullptr;
   return reinterpret_cast<PluginMemory>(dlsym(library, kPluginMemoryFunction));
 }
 

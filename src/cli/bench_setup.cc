@@ -40,6 +40,11 @@ ModelConfig shape_of(const BenchOptions& options) {
   return config;
 }
 
+// Of a sequence at the end of the timed steps: decode steps follow each other.
+int32_t length_of(const BenchOptions& options, const StepShape& shape) {
+  return shape.context + (shape.tokens == 1 ? options.steps + 2 : shape.tokens);
+}
+
 }  // namespace
 
 LoadWeights BenchSetup::load() const {
@@ -62,10 +67,19 @@ Result<BenchSetup> bench_setup(const BenchOptions& options) {
   setup.threads = options.threads > 0 ? options.threads : usable_cores();
   if (options.model.empty()) {
     setup.config = shape_of(options);
-    return setup;
+  } else {
+    M2_ASSIGN(setup.config, load_config(options.model));
   }
-  M2_ASSIGN(setup.config, load_config(options.model));
-  M2_ASSIGN(setup.checkpoint, Checkpoint::open(options.model, setup.config));
+  for (const StepShape& shape : bench_shapes(options)) {
+    const int32_t longest = setup.config.max_position_embeddings;
+    if (length_of(options, shape) <= longest) continue;
+    return invalid("context",
+                   "--context {} and {} tokens after it are past the model's {} positions",
+                   shape.context, length_of(options, shape) - shape.context, longest);
+  }
+  if (!options.model.empty()) {
+    M2_ASSIGN(setup.checkpoint, Checkpoint::open(options.model, setup.config));
+  }
   return setup;
 }
 
@@ -86,7 +100,7 @@ RuntimeOptions bench_runtime(const BenchOptions& options, const std::vector<Step
   out.kv_dtype = options.kv_dtype;
   int32_t rows = 1, tokens = 1, blocks = 0, longest = 0, context = 0;
   for (const StepShape& shape : shapes) {
-    const int32_t length = shape.context + (shape.tokens == 1 ? options.steps + 2 : shape.tokens);
+    const int32_t length = length_of(options, shape);
     rows = std::max(rows, shape.rows);
     tokens = std::max(tokens, shape.rows * shape.tokens);
     longest = std::max(longest, length);

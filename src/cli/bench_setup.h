@@ -25,6 +25,7 @@ struct BenchSetup {
   std::string title(const BenchOptions& options) const;
 };
 
+// Refuses steps that are longer than the model's positions.
 Result<BenchSetup> bench_setup(const BenchOptions& options);
 
 // The steps that the options name: decode first.

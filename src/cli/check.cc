@@ -85,6 +85,12 @@ Result<ModelFiles> check_text(const ServeOptions& options, Findings& findings) {
   return files;
 }
 
+// A machine that is too small is no fault of the files.
+bool too_small(const Error& error) {
+  return (error.kind == ErrorKind::kUnavailable && error.field != "device") ||
+         error.field == "max-model-len";  // the KV cache does not hold kCheckedTokens
+}
+
 // The same text on other kernels: those of the CPU after a GPU, else the plain ones. What differs
 // is rounding; what is more than that is a fault of one of the two, or of the machine.
 void check_agreement(ServeOptions options, const ModelFiles& files, std::string_view backend,
@@ -104,6 +110,9 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
   options.expert_parallel = false;
   StartState state;
   const auto loaded = load_runtime(options, files, state);
+  if (!loaded && too_small(loaded.error())) {
+    return findings.note("agreement", "not asked: " + loaded.error().message);
+  }
   if (!loaded) return findings.wrong("agreement", loaded.error().message);
   const auto others = question_logprobs(*loaded->executors.front(), files);
   if (!others) return findings.wrong("agreement", others.error().message);
@@ -122,9 +131,7 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
 void ask(const ServeOptions& options, const ModelFiles& files, Findings& findings) {
   StartState state;
   const auto loaded = load_runtime(options, files, state);
-  // A machine that is too small is no fault of the files.
-  if (!loaded && loaded.error().kind == ErrorKind::kUnavailable &&
-      loaded.error().field != "device") {
+  if (!loaded && too_small(loaded.error())) {
     return findings.note("forward", "not asked: " + loaded.error().message +
                                         "; --tensor-parallel-size N spreads it over N devices");
   }

@@ -40,7 +40,8 @@ class PlannedGpus final : public Backend {
   OpsMemory memory_for(const ModelConfig& config, const Shard& shard,
                        const OpsLimits& limits) const override {
     OpsMemory memory;
-    if (counted_ && counted_(kPluginInterface, config, shard, limits, graphs_, &memory)) {
+    if (counted_ != nullptr) {
+      counted_(config, shard, limits, graphs_, &memory);
       return memory;
     }
     const size_t tokens =
@@ -91,17 +92,23 @@ size_t most_working_bytes(const ModelConfig& config, const Shard& shard, const O
   const auto size = [](int64_t count) { return static_cast<size_t>(count); };
   const int64_t heads = shard.num_heads, choices = config.experts_per_token;
   const int64_t qkv = (heads + 2 * int64_t{shard.num_kv_heads}) * config.head_dim;
-  const size_t a_token = size(
-      config.hidden_size * int64_t{8} + qkv * 4 + heads * config.head_dim * 4 +
-      config.num_experts * int64_t{4} +
-      choices * (config.hidden_size * int64_t{4} + shard.expert_columns * int64_t{2} + 32) + 512);
+  const size_t a_token = size(config.hidden_size * int64_t{4} + config.num_experts * int64_t{4} +
+                              choices * (config.hidden_size * int64_t{4} + 32) + 512);
   const size_t a_sequence =
-      size(heads * (config.head_dim + 2) * 32 * 4 + config.vocab_size * int64_t{2} +
+      size(heads * (config.head_dim + 2) * 4 + config.vocab_size * int64_t{2} +
            divide_up(limits.max_model_tokens, limits.block_tokens) * 4);
-  const size_t a_row = size(shard.vocab_count * int64_t{8} + config.vocab_size * int64_t{4} +
+  // A row's mask is a bit an id; lists of ids there are for one request at its longest.
+  const size_t a_row = size(shard.vocab_count * int64_t{4} + config.vocab_size / 4 + 2048 +
                             config.hidden_size * int64_t{2});
+  const size_t lists = size(limits.max_model_tokens * int64_t{8} + config.vocab_size * int64_t{48});
+  // Layers and sampling take turns in one place.
+  const size_t layers = size(limits.max_step_tokens *
+                             (config.hidden_size * int64_t{4} + qkv * 4 +
+                              heads * config.head_dim * 4 + choices * shard.expert_columns * 2));
+  const size_t sampling = size(limits.max_sample_rows * shard.vocab_count * 4);
   return kFixedWorkingBytes + size(limits.max_step_tokens) * a_token +
-         size(limits.max_sequences + 1) * a_sequence + size(limits.max_sample_rows) * a_row;
+         size(limits.max_sequences + 1) * a_sequence + size(limits.max_sample_rows) * a_row +
+         lists + std::max(layers, sampling);
 }
 
 bool counts_exactly() { return find_plugin_memory(kCudaPlugin) != nullptr; }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/bench_setup.h"
+
 namespace m2::cli {
 namespace {
 
@@ -40,6 +42,20 @@ TEST(BenchOptions, WhatIsTimed) {
   EXPECT_EQ(frontier->kind, BenchKind::kFrontier);
   EXPECT_EQ(frontier->contexts.size(), 4u);
   EXPECT_EQ(parse({"./ops"})->model, "./ops");
+}
+
+// The model's own positions bound what is timed, the steps that follow each other with it.
+TEST(BenchOptions, ALengthPastTheModelIsRefusedByItsOwnName) {
+  const auto setup_of = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--shape", "pocket", "--prefill", "0", "--decode", "1"});
+    return bench_setup(*parse(std::move(arguments)));
+  };
+  EXPECT_TRUE(setup_of({"--context", "0", "196586"}));
+  const auto refused = setup_of({"--context", "0", "196587"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field, "context");
+  EXPECT_EQ(refused.error().message,
+            "--context 196587 and 22 tokens after it are past the model's 196608 positions");
 }
 
 TEST(BenchOptions, RefusalsNameTheFlag) {

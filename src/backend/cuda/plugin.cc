@@ -136,12 +136,12 @@ extern "C" M2_PLUGIN_EXPORT m2::Backend* m2_open_plugin(int32_t interface,
   return backend->release();
 }
 
-extern "C" M2_PLUGIN_EXPORT bool m2_plugin_memory(int32_t interface, const m2::ModelConfig& config,
+extern "C" M2_PLUGIN_EXPORT const int32_t m2_plugin_interface = m2::kPluginInterface;
+
+extern "C" M2_PLUGIN_EXPORT void m2_plugin_memory(const m2::ModelConfig& config,
                                                   const m2::Shard& shard,
                                                   const m2::OpsLimits& limits,
                                                   const m2::GraphOptions& graphs,
                                                   m2::OpsMemory* memory) {
-  if (interface != m2::kPluginInterface) return false;
   *memory = m2::CudaOps::memory_for(config, shard, limits, graphs);
-  return true;
 }
