@@ -136,7 +136,7 @@ cuda::NormArgs CudaOps::norm_args(const float* weight, uint16_t* out) {
 }
 
 // What the last experts_add() left to the norm that comes next.
-cuda::ExpertSums CudaOps::take_sums() {
+cuda::Sums CudaOps::take_sums() {
   if (!std::exchange(sums_pending_, false)) return {};
   return {down_, expert_weights_, lists_.place, config_.experts_per_token};
 }
@@ -183,6 +183,7 @@ void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
   norm.sums = take_sums();
   ++layer_;
   if (graphs_.skip(qkv.data)) return;
+  qkv_parts_ = 1;
   if (single_) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, nullptr, qkv_, qkv_width());
     args.norm = weight;
@@ -197,7 +198,13 @@ void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
     args.squares = squares_;
     cuda::launch_single(args, queue(KernelName::kQkv));
   } else {
-    linear(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width(), queue(KernelName::kQkv));
+    cuda::LinearArgs args =
+        linear_args(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+    const cuda::Queue on = queue(KernelName::kQkv);
+    const bool parts = cuda::qk_norm_bytes(shard_.num_heads, shard_.num_kv_heads,
+                                           config_.head_dim) <= shared_bytes_;
+    args.splits = qkv_parts_ = cuda::linear_splits(args, parts ? max_tokens() / tokens_ : 1, on);
+    cuda::launch_linear(args, on);
   }
   note("norm_qkv");
 }
@@ -214,6 +221,7 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
                               .fp8 = limits_.kv_dtype == DType::kF8E4M3};
   if (!fused_) {
     cuda::launch_qk_norm({.qkv = qkv_,
+                          .parts = qkv_parts_,
                           .token_row = step_.token_row,
                           .position = step_.position,
                           .rows = step_.rows,
@@ -262,13 +270,18 @@ void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm,
 
 void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
   if (graphs_.skip(o_proj.data)) return;
+  o_proj_parts_ = 1;
   if (single_) {
     cuda::launch_single(single(LinearKind::kAdd, o_proj, attended_, hidden_, config_.hidden_size),
                         queue(KernelName::kOProj));
     return note("o_proj_add");
   }
-  linear(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size,
-         queue(KernelName::kOProj));
+  cuda::LinearArgs args =
+      linear_args(LinearKind::kAdd, o_proj, attended_, tokens_, hidden_, config_.hidden_size);
+  const cuda::Queue on = queue(KernelName::kOProj);
+  args.splits = o_proj_parts_ = cuda::linear_splits(args, max_pairs() / tokens_, on);
+  if (o_proj_parts_ > 1) args.kind = LinearKind::kStore, args.out = down_;
+  cuda::launch_linear(args, on);
   note("o_proj_add");
 }
 
@@ -298,6 +311,7 @@ void CudaOps::norm_route(const float* weight, const float* gate) {
     cuda::launch_norm_router({norm, router}, queue(KernelName::kRouter));
   } else {
     norm.exact_out = exact_normed_;
+    if (o_proj_parts_ > 1) norm.sums = {.y = down_, .count = o_proj_parts_};
     cuda::launch_norm(norm, queue(KernelName::kRouterNorm));
     cuda::launch_router(router, queue(KernelName::kRouter));
   }

@@ -94,7 +94,7 @@ class CudaOps final : public Ops {
     return {stream_, overlap_, async_copies_, shared_bytes_, mark_.at(name, layer)};
   }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
-  cuda::ExpertSums take_sums();
+  cuda::Sums take_sums();
   cuda::LinearArgs linear_args(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x,
                                int32_t tokens, void* out, int32_t out_stride) const;
   void linear(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, int32_t tokens,
@@ -158,10 +158,12 @@ class CudaOps final : public Ops {
   cuda::ExpertLists lists_;
   uint16_t* activated_ = nullptr;  // [max pairs, expert_columns]
   float* down_ = nullptr;          // [max pairs, hidden]
-  bool sums_pending_ = false;      // down_ is still to be added to the residual: by the next norm
-  uint16_t* sampled_ = nullptr;    // [max sample rows, hidden]
-  float* logits_ = nullptr;        // [max sample rows, vocab_count]
-  float* edited_ = nullptr;        // likewise: with masks, bias and penalties
+  // What qkv_ and, before the experts, down_ hold parts of: products of the step under way.
+  int32_t qkv_parts_ = 1, o_proj_parts_ = 1;
+  bool sums_pending_ = false;    // down_ is still to be added to the residual: by the next norm
+  uint16_t* sampled_ = nullptr;  // [max sample rows, hidden]
+  float* logits_ = nullptr;      // [max sample rows, vocab_count]
+  float* edited_ = nullptr;      // likewise: with masks, bias and penalties
 };
 
 }  // namespace m2

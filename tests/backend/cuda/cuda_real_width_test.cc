@@ -219,6 +219,20 @@ TEST_F(CudaRealWidth, TwentyPromptsAgreeWithTheCpu) {
   EXPECT_LT(std::sqrt(squares), 0.03);
 }
 
+// Every form of the products: each serves steps of some sizes. Router ties are among what differs.
+TEST_F(CudaRealWidth, ChunksOfEverySizeAgree) {
+  const auto cuda = runner();
+  const auto tokens = some_tokens(250, model().config.vocab_size, 12);
+  const auto by_seven = cuda->sequence(tokens, 7);
+  for (const int32_t chunk : {12, 20, 50, 100, 250}) {
+    const LogitComparison result = compare_logits(cuda->sequence(tokens, chunk), by_seven, 0.08);
+    std::printf("by %d: root mean square %.1e, %zu other top tokens\n", chunk,
+                result.root_mean_square, result.wrong_top.size());
+    EXPECT_LT(result.root_mean_square, 0.03);
+    EXPECT_LE(result.wrong_top.size(), 6u);
+  }
+}
+
 TEST_F(CudaRealWidth, StepTimes) {
   ManyLayers cuda(model());
   std::printf("31 layers and lm_head, ms from inputs to tokens on the host:\n");

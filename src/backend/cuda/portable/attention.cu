@@ -7,6 +7,7 @@ namespace m2::cuda {
 namespace {
 
 constexpr int32_t kWarps = 4;
+constexpr int kSharedPercent = 44;  // of a multiprocessor's: 100 KiB, for two blocks
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kNone = -INFINITY;
 
@@ -319,6 +320,12 @@ void launch(const AttentionArgs& a, const Queue& queue) {
     const dim3 grid(a.kv.num_heads, a.shares, a.num_decode_rows);
     const auto kernel = a.fused.qkv != nullptr ? decode_kernel<kHeadDim, Element, true>
                                                : decode_kernel<kHeadDim, Element, false>;
+    // Keys and values under way need cache: more than a kernel ahead with all of the shared memory
+    // left of it. Few rows have no such kernel ahead.
+    if (a.fused.qkv == nullptr) {
+      (void)cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 kSharedPercent);
+    }
     enqueue(kernel, grid, kWarps * 32, 0, queue, a);
   }
 }

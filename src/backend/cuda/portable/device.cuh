@@ -77,23 +77,14 @@ __device__ inline void start_next(const Mark& mark) {
 }
 
 // More than the queue's bytes of shared memory is refused, also by a device that has more: code
-// made for an older one is tested there. With a cluster, so many blocks along z may see each
-// other's shared memory.
+// made for an older one is tested there.
 template <typename Args>
 void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_bytes,
-             const Queue& queue, const Args& args, int32_t cluster = 1) {
-  cudaLaunchAttribute attributes[2];
-  int32_t count = 0;
+             const Queue& queue, const Args& args) {
+  cudaLaunchAttribute overlap;
   if (queue.overlap) {
-    cudaLaunchAttribute& overlap = attributes[count++];
     overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     overlap.val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (cluster > 1) {
-    cudaLaunchAttribute& size = attributes[count++];
-    size.id = cudaLaunchAttributeClusterDimension;
-    size.val.clusterDim.x = size.val.clusterDim.y = 1;
-    size.val.clusterDim.z = cluster;
   }
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
@@ -101,10 +92,17 @@ void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_by
   constexpr size_t kNoDeviceHas = size_t{1} << 30;
   config.dynamicSmemBytes = shared_bytes <= queue.shared_bytes ? shared_bytes : kNoDeviceHas;
   config.stream = queue.stream;
-  config.attrs = attributes;
-  config.numAttrs = count;
+  config.attrs = &overlap;
+  config.numAttrs = queue.overlap ? 1 : 0;
   (void)cudaLaunchKernelEx(&config, kernel, args,
                            queue.mark);  // the caller asks for the last error
+}
+
+// Of 128 bytes that nobody reads before they are written again: a cache need not write them back.
+__device__ inline void discard_line(const void* line) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("discard.global.L2 [%0], 128;" ::"l"(line) : "memory");
+#endif
 }
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;

@@ -1,9 +1,11 @@
 // All products with weights: FP8 (widened to f16 exactly, scales of 64 x 64 tiles) with f16 inputs,
-// or bf16 weights with bf16 inputs; fp32 sums on the tensor cores. Three forms:
+// or bf16 weights with bf16 inputs; fp32 sums on the tensor cores. Forms:
 //   stream  few tokens: a block streams tiles of 16 rows of weights through shared memory, past the
 //           tokens; each weight is read from memory once (linear_stream.cu)
 //   bulk    FP8 experts with few pairs each, on compute capability 9.0 and later: the same by bulk
 //           copies, the inputs in registers (linear_bulk.cu)
+//   split   dense FP8 of 17 to 256 tokens: blocks take parts of the columns (linear_split.cu)
+//   wide    the same of 65 to 128 tokens where blocks have less shared memory (linear_wide.cu)
 //   tile    many tokens: 128 or 256 rows by 64 tokens through shared memory (linear_tile.cu)
 // All need columns that are multiples of 64.
 //
@@ -47,6 +49,9 @@ struct LinearArgs {
   int32_t max_active = 0;                  // experts that can have a pair: bounds the grid
   void* out = nullptr;                     // [tokens or pairs, rows]; kGateUp: [pairs, rows / 2]
   int32_t out_stride = 0;                  // elements
+  // kStore: parts of the columns, each of which leaves [tokens, rows] of its own, one after
+  // another.
+  int32_t splits = 1;
   int32_t multiprocessors = 1;
 };
 
@@ -62,13 +67,17 @@ inline constexpr int32_t kTileTokens = 64;  // of a block of the tile form
 // Pairs of an entry of the experts' tile list.
 int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, const Queue& queue);
 void launch_linear_stream(const LinearArgs& args, const Queue& queue);
-// Dense FP8 products of 65 to 128 tokens, where the tile form does not split them (linear_wide.cu).
 bool linear_wide_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_wide(const LinearArgs& args, const Queue& queue);
 bool linear_bulk_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue);
-// Blocks that share the columns of a dense FP8 product where there would be few of them; 1: none.
-int32_t linear_splits(const LinearArgs& args, const Queue& queue);
+// Dense FP8 products of these numbers of tokens where blocks have much shared memory
+// (linear_split.cu).
+inline constexpr int32_t kLeastSplitTokens = 17, kMostSplitTokens = 256;
+bool linear_split_serves(const LinearArgs& args, const Queue& queue);
+void launch_linear_split(const LinearArgs& args, const Queue& queue);
+// The parts that such a product gains from, at most `room`; 1 of any other.
+int32_t linear_splits(const LinearArgs& args, int64_t room, const Queue& queue);
 void launch_linear_tile(const LinearArgs& args, const Queue& queue);
 
 #ifdef __CUDACC__

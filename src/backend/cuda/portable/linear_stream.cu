@@ -171,8 +171,8 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
 #pragma unroll
       for (int32_t n = 0; n < kColumnTiles; ++n) {
         const auto* from = reinterpret_cast<const uint4*>(x[n] + chunk * 64);
-        b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from);
-        b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : __ldg(from + (kFp8 ? 1 : 4));
+        b[n][0] = x[n] == nullptr ? uint4{0, 0, 0, 0} : from[0];
+        b[n][1] = x[n] == nullptr ? uint4{0, 0, 0, 0} : from[kFp8 ? 1 : 4];
       }
       wait_copies<kDepth - 1>();
       S own;
@@ -293,8 +293,8 @@ void launch_linear(const LinearArgs& args, const Queue& queue) {
     launch_linear_bulk(args, queue);
   } else if (const SingleArgs few{.linear = args}; !experts && single_serves(few, queue)) {
     launch_single(few, queue);
-  } else if (linear_splits(args, queue) > 1) {
-    launch_linear_tile(args, queue);
+  } else if (linear_split_serves(args, queue)) {
+    launch_linear_split(args, queue);
   } else if (linear_wide_serves(args, queue)) {
     launch_linear_wide(args, queue);
   } else if (args.tokens > most_streamed) {

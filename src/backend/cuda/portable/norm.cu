@@ -6,6 +6,43 @@ namespace {
 constexpr int32_t kMaxVectors = 4;  // of 4 columns, a thread
 constexpr int32_t kMaxThreads = 1024;
 
+// Which row of sums.y is the k-th to be added to row `from`, the kernel's `row`; -1: none.
+__device__ inline int64_t sum_place(const NormArgs& a, int64_t row, int64_t from, int32_t k) {
+  if (k >= a.sums.count) return -1;
+  if (a.sums.weights == nullptr) return k * int64_t{a.rows} + row;
+  return a.sums.place[from * a.sums.count + k];
+}
+__device__ inline const float4* sum_row(const NormArgs& a, int64_t place) {
+  return reinterpret_cast<const float4*>(a.sums.y + place * a.width);
+}
+
+// Four columns of what is to be added. All loads of a few rows before the first sum.
+__device__ inline float4 sum_of(const NormArgs& a, int64_t row, int64_t from, int32_t i) {
+  constexpr int32_t kAtOnce = 8;
+  float4 sum{0, 0, 0, 0};
+  for (int32_t first = 0; first < a.sums.count; first += kAtOnce) {
+    float4 y[kAtOnce];
+    float weights[kAtOnce];
+#pragma unroll
+    for (int32_t j = 0; j < kAtOnce; ++j) {
+      const int64_t place = sum_place(a, row, from, first + j);
+      y[j] = place < 0 ? float4{0, 0, 0, 0} : sum_row(a, place)[i];
+      weights[j] = place < 0 || a.sums.weights == nullptr
+                       ? 1.0f
+                       : a.sums.weights[from * a.sums.count + first + j];
+    }
+#pragma unroll
+    for (int32_t j = 0; j < kAtOnce; ++j) {
+      sum.x += weights[j] * y[j].x, sum.y += weights[j] * y[j].y;
+      sum.z += weights[j] * y[j].z, sum.w += weights[j] * y[j].w;
+    }
+  }
+  return sum;
+}
+
+// What was added is left to be forgotten, where it is enough to matter and still in the cache.
+constexpr int32_t kLeastDiscardRows = 17, kMostDiscardRows = 512;
+
 // One block a row; a thread keeps its columns in registers.
 __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark) {
   __shared__ float shared[32];
@@ -23,16 +60,7 @@ __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark
     const uint2 packed = x[i];
     float4 v{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y), bf16_high(packed.y)};
     if (a.sums.y != nullptr) {
-      float4 sum{0, 0, 0, 0};
-#pragma unroll 8
-      for (int32_t k = 0; k < a.sums.count; ++k) {
-        const int32_t place = a.sums.place[from * a.sums.count + k];
-        const float weight = place < 0 ? 0.0f : a.sums.weights[from * a.sums.count + k];
-        const auto* pair = a.sums.y + int64_t{max(place, 0)} * a.width;
-        const float4 y = reinterpret_cast<const float4*>(pair)[i];
-        sum.x += weight * y.x, sum.y += weight * y.y;
-        sum.z += weight * y.z, sum.w += weight * y.w;
-      }
+      const float4 sum = sum_of(a, row, from, i);
       // What is normed is what the residual keeps.
       const uint2 added{pack_bf16(v.x + sum.x, v.y + sum.y), pack_bf16(v.z + sum.z, v.w + sum.w)};
       if (a.index == nullptr) x[i] = added;
@@ -43,6 +71,14 @@ __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark
   }
   const float mean = block_sum(squares, shared) / static_cast<float>(a.width);
   const float factor = 1.0f / sqrtf(mean + a.epsilon);
+  if (a.sums.y != nullptr && a.index == nullptr && a.rows >= kLeastDiscardRows &&
+      a.rows <= kMostDiscardRows) {
+    // The whole block has read them.
+    for (int32_t i = threadIdx.x; i < vectors / 8 * a.sums.count; i += blockDim.x) {
+      const int64_t place = sum_place(a, row, from, i / (vectors / 8));
+      if (place >= 0) discard_line(sum_row(a, place) + i % (vectors / 8) * 8);
+    }
+  }
 #pragma unroll
   for (int32_t n = 0; n < kMaxVectors; ++n) {
     const int32_t i = n * blockDim.x + threadIdx.x;

@@ -7,11 +7,11 @@
 
 namespace m2::cuda {
 
-// What the experts of the layer before left to be added to the residual: the weighted sum of a
-// token's pairs, in the order of choice.
-struct ExpertSums {
-  const float* y = nullptr;        // [pairs, width]; null: nothing
-  const float* weights = nullptr;  // [tokens, count]
+// What is still to be added to the residual, in order: the weighted sum of a token's pairs, in the
+// order of choice, as the experts of the layer before left them; or parts of a product's columns.
+struct Sums {
+  const float* y = nullptr;        // [pairs, width], or [count, tokens, width]; null: nothing
+  const float* weights = nullptr;  // [tokens, count]; null: parts
   const int32_t* place = nullptr;  // [tokens, count] -1: not here
   int32_t count = 0;
 };
@@ -24,7 +24,7 @@ inline constexpr int32_t kMaxNormWidth = 16384;
 struct NormArgs {
   bf16_t* x = nullptr;             // [*, width]
   const int32_t* index = nullptr;  // [rows]; null: row i itself
-  ExpertSums sums{};
+  Sums sums{};
   const float* weight = nullptr;  // [width]
   float epsilon = 0;
   int32_t rows = 0, width = 0;

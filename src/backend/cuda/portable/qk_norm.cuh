@@ -6,9 +6,10 @@
 
 namespace m2::cuda {
 
-// Moves 4 bytes in and 2 out an element of qkv; some 10 flops an element.
+// Moves 4 * parts bytes in and 2 out an element of qkv; some 10 flops an element.
 struct QkNormArgs {
-  const float* qkv = nullptr;          // [tokens, q + 2 * kv]
+  const float* qkv = nullptr;  // [parts, tokens, q + 2 * kv], to be added up
+  int32_t parts = 1;
   const int32_t* token_row = nullptr;  // [tokens]
   const int32_t* position = nullptr;   // [tokens]
   const RowInfo* rows = nullptr;
@@ -21,6 +22,7 @@ struct QkNormArgs {
   bf16_t* q = nullptr;  // [tokens, q] normed and rotated
   KvPlanes kv;
 };
+
 #ifdef __CUDACC__
 
 // Element i of a head, normed, and rotated where i is below the rotary dimension: pairs (i, i +
@@ -37,6 +39,11 @@ __device__ inline float normed_rotated(const float* head, const float* norm, flo
 
 #endif
 
+// Of shared memory, where a block has it; one with less takes qkv in one part only.
+inline constexpr size_t kQkNormStaticBytes = 32 * sizeof(float);
+constexpr size_t qk_norm_bytes(int32_t heads, int32_t kv_heads, int32_t head_dim) {
+  return size_t(heads + 2 * kv_heads) * head_dim * sizeof(float) + kQkNormStaticBytes;
+}
 void launch_qk_norm(const QkNormArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda
