@@ -286,10 +286,7 @@ void CudaOps::o_proj_add(const Matrix& o_proj, Communicator&) {
 }
 
 // Whether the norm and the router of the step under way are one kernel.
-bool CudaOps::norms_and_routes() const {
-  return tokens_ <= cuda::kNormRouterTokens &&
-         cuda::norm_router_bytes(tokens_, config_.hidden_size) <= shared_bytes_;
-}
+bool CudaOps::norms_and_routes() const { return tokens_ <= cuda::kNormRouterTokens; }
 
 // Of the router's columns in the step under way.
 int32_t CudaOps::router_splits() const {

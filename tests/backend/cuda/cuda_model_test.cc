@@ -281,14 +281,28 @@ std::vector<uint64_t> run_plans(const Model& model, const GraphOptions& graphs, 
 }
 
 // Steps that are replayed from graphs give the bits of steps that are launched.
-TEST(CudaGraphs, EveryModeGivesTheSameBits) {
-  M2_NEEDS_GPU();
-  const Model model = dummy_model(small_config(), 15);
-  const auto launched = run_plans(model, graphs_of(GraphMode::kNone), kPlans);
+void expect_same_bits(const ModelConfig& config, int32_t plans) {
+  const Model model = dummy_model(config, 15);
+  const auto launched = run_plans(model, graphs_of(GraphMode::kNone), plans);
   for (const GraphMode mode : {GraphMode::kPiecewise, GraphMode::kFull, GraphMode::kFullDecodeOnly,
                                GraphMode::kFullAndPiecewise}) {
-    EXPECT_EQ(run_plans(model, graphs_of(mode), kPlans), launched) << int(mode);
+    EXPECT_EQ(run_plans(model, graphs_of(mode), plans), launched) << int(mode);
   }
+}
+
+TEST(CudaGraphs, EveryModeGivesTheSameBits) {
+  M2_NEEDS_GPU();
+  expect_same_bits(small_config(), kPlans);
+}
+
+// Widths for which steps of few tokens have kernels of their own.
+TEST(CudaGraphs, EveryModeGivesTheSameBitsOfFewTokens) {
+  M2_NEEDS_GPU();
+  ModelConfig config = small_config();
+  config.num_heads = 8;
+  config.expert_width = 256;
+  config.experts_per_token = 2;
+  expect_same_bits(config, kPlans / 5);
 }
 
 // Once every size was seen, steps take no more of the GPU's memory.

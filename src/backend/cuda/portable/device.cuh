@@ -76,6 +76,20 @@ __device__ inline void start_next(const Mark& mark) {
 #endif
 }
 
+// Reads weights before wait_for_previous(), which the compiler may not move such a read past.
+__device__ inline float load_ahead(const float* from) {
+  float x;
+  asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(x) : "l"(from));
+  return x;
+}
+__device__ inline float4 load_ahead(const float4* from) {
+  float4 x;
+  asm volatile("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+               : "l"(from));
+  return x;
+}
+
 // More than the queue's bytes of shared memory is refused, also by a device that has more: code
 // made for an older one is tested there.
 template <typename Args>

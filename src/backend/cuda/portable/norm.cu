@@ -96,62 +96,71 @@ __device__ inline float dot(const float4& a, const float4& b) {
   return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
 }
 
-constexpr int32_t kFewWarps = 4, kGateVectors = 24;
+constexpr int32_t kRouterWarps = 2, kGateVectors = 24;
 
-// A warp an expert. Its row of the gate is fetched before the kernel ahead has ended.
-__global__ void __launch_bounds__(kFewWarps * 32) norm_router_kernel(NormRouterArgs a, Mark mark) {
-  extern __shared__ float4 normed[];  // [tokens, width / 4]
-  __shared__ float shared[32];
+// A warp an expert. Its row of the gate, times the norm's weights, is there before the kernel ahead
+// has ended; afterwards every warp reads the tokens for itself, and waits for no other.
+__global__ void __launch_bounds__(kRouterWarps * 32)
+    norm_router_kernel(NormRouterArgs a, Mark mark) {
   const int32_t lane = threadIdx.x % 32, vectors = a.norm.width / 4;
-  const int32_t expert = blockIdx.x * kFewWarps + threadIdx.x / 32;
+  const int32_t expert = blockIdx.x * kRouterWarps + threadIdx.x / 32;
   const auto* gate = reinterpret_cast<const float4*>(
       a.router.gate + int64_t{min(expert, a.router.num_experts - 1)} * a.norm.width);
+  const auto* norm = reinterpret_cast<const float4*>(a.norm.weight);
+  const auto weigh = [](const float4& v, const float4& w) {
+    return float4{v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w};
+  };
   float4 weights[kGateVectors];
 #pragma unroll
   for (int32_t n = 0; n < kGateVectors; ++n) {
-    if (n * 32 + lane < vectors) weights[n] = __ldg(gate + n * 32 + lane);
+    const int32_t i = min(n * 32 + lane, vectors - 1);
+    weights[n] = load_ahead(gate + i);
+  }
+#pragma unroll
+  for (int32_t n = 0; n < kGateVectors; ++n) {
+    const int32_t i = min(n * 32 + lane, vectors - 1);
+    weights[n] = weigh(weights[n], load_ahead(norm + i));
   }
   wait_for_previous();
   start_next(mark);
-  const auto* norm = reinterpret_cast<const float4*>(a.norm.weight);
-  for (int32_t t = 0; t < a.norm.rows; ++t) {
-    const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);
-    float4* row = normed + t * vectors;
-    float squares = 0;
-#pragma unroll 6
-    for (int32_t i = threadIdx.x; i < vectors; i += kFewWarps * 32) {
-      const uint2 packed = x[i];
-      const float4 v{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y),
-                     bf16_high(packed.y)};
-      row[i] = v;
-      squares += dot(v, v);
-    }
-    const float mean = block_sum(squares, shared) / static_cast<float>(a.norm.width);
-    const float factor = 1.0f / sqrtf(mean + a.norm.epsilon);
-#pragma unroll 6
-    for (int32_t i = threadIdx.x; i < vectors; i += kFewWarps * 32) {
-      const float4 w = __ldg(norm + i);
-      const float4 v{row[i].x * factor * w.x, row[i].y * factor * w.y, row[i].z * factor * w.z,
-                     row[i].w * factor * w.w};
-      row[i] = v;
-      if (static_cast<int32_t>(blockIdx.x) == t % static_cast<int32_t>(gridDim.x)) {
-        reinterpret_cast<uint2*>(a.norm.out + int64_t{t} * a.norm.width)[i] = {
-            pack_input(v.x, v.y, a.norm.f16), pack_input(v.z, v.w, a.norm.f16)};
-      }
-    }
-  }
-  __syncthreads();
   if (expert >= a.router.num_experts) return;
   for (int32_t t = 0; t < a.norm.rows; ++t) {
-    const float4* row = normed + t * vectors;
-    float sum = 0;
+    const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);
+    const auto widened = [&](int32_t i) {
+      const uint2 packed = x[i];
+      return float4{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y),
+                    bf16_high(packed.y)};
+    };
+    uint2 own[kGateVectors];
 #pragma unroll
     for (int32_t n = 0; n < kGateVectors; ++n) {
-      if (n * 32 + lane < vectors) sum += dot(weights[n], row[n * 32 + lane]);
+      const int32_t i = n * 32 + lane;
+      own[n] = i < vectors ? x[i] : uint2{0, 0};
     }
-    for (int32_t i = kGateVectors * 32 + lane; i < vectors; i += 32) sum += dot(gate[i], row[i]);
+    float sum = 0, squares = 0;
+#pragma unroll
+    for (int32_t n = 0; n < kGateVectors; ++n) {
+      const float4 v{bf16_low(own[n].x), bf16_high(own[n].x), bf16_low(own[n].y),
+                     bf16_high(own[n].y)};
+      sum += dot(weights[n], v);
+      squares += dot(v, v);
+    }
+    for (int32_t i = kGateVectors * 32 + lane; i < vectors; i += 32) {
+      const float4 v = widened(i);
+      sum += dot(weigh(gate[i], norm[i]), v);
+      squares += dot(v, v);
+    }
     sum = warp_sum(sum);
-    if (lane == 0) a.router.logits[int64_t{t} * a.router.num_experts + expert] = sum;
+    squares = warp_sum(squares);
+    const float factor = 1.0f / sqrtf(squares / static_cast<float>(a.norm.width) + a.norm.epsilon);
+    if (lane == 0) a.router.logits[int64_t{t} * a.router.num_experts + expert] = sum * factor;
+    // The warps share the normed token among them.
+    for (int32_t i = expert * 32 + lane; i < vectors; i += a.router.num_experts * 32) {
+      const float4 v = widened(i), w = __ldg(norm + i);
+      reinterpret_cast<uint2*>(a.norm.out + int64_t{t} * a.norm.width)[i] = {
+          pack_input(v.x * factor * w.x, v.y * factor * w.y, a.norm.f16),
+          pack_input(v.z * factor * w.z, v.w * factor * w.w, a.norm.f16)};
+    }
   }
 }
 
@@ -164,11 +173,8 @@ void launch_norm(const NormArgs& args, const Queue& queue) {
 }
 
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {
-  const size_t shared_bytes = size_t(args.norm.rows) * args.norm.width * sizeof(float);
-  cudaFuncSetAttribute(norm_router_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(shared_bytes));
-  enqueue(norm_router_kernel, divide_up(args.router.num_experts, kFewWarps), kFewWarps * 32,
-          shared_bytes, queue, args);
+  enqueue(norm_router_kernel, divide_up(args.router.num_experts, kRouterWarps), kRouterWarps * 32,
+          0, queue, args);
 }
 
 }  // namespace m2::cuda

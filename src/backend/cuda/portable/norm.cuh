@@ -34,16 +34,12 @@ struct NormArgs {
 };
 void launch_norm(const NormArgs& args, const Queue& queue);
 
-// The norm and the router for few tokens: every block norms them all for itself.
+// The norm and the router for few tokens: every expert's warp norms them all for itself.
 inline constexpr int32_t kNormRouterTokens = 4;
 struct NormRouterArgs {
   NormArgs norm;      // without sums, index and exact_out
   RouterArgs router;  // x is not used, nothing is split
 };
-// Of shared memory that a block takes.
-constexpr size_t norm_router_bytes(int32_t tokens, int32_t width) {
-  return (size_t(tokens) * width + 32) * sizeof(float);
-}
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda

@@ -12,7 +12,8 @@ __device__ void choose(const ChooseArgs& a, const float* logits, int32_t token, 
     if (lane < a.count) a.chosen[place + lane] = -1, a.weights[place + lane] = 0;
     return;
   }
-  const Choice choice = choose_experts<kLaneExperts>(logits, a.bias, a.num_experts, a.count, lane);
+  const auto bias = Biases<kLaneExperts>::load(a.bias, a.num_experts, lane);
+  const Choice choice = choose_experts(logits, bias, a.num_experts, a.count, lane);
   if (lane < a.count) {
     a.chosen[place + lane] = choice.expert;
     a.weights[place + lane] = choice.weight;

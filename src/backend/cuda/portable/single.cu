@@ -40,7 +40,11 @@ struct Layout {
     set_columns = kind == LinearKind::kAdd ? columns / 2 : columns;
     row_bytes = columns;
     least_shared = kind == LinearKind::kDown ? 0 : kLeastShared;
-    stages = kind == LinearKind::kDown ? 3 : 2;  // its tiles are half as large
+    // Tiles of kDown are half as large. Those of kAdd are all there before its inputs, which leave
+    // room for them when they are one token's.
+    const bool three =
+        kind == LinearKind::kDown || (kind == LinearKind::kAdd && a.linear.tokens == 1);
+    stages = three ? 3 : 2;
     high_offset = kind == LinearKind::kAdd ? set_columns : 8 * columns;
     tile_bytes = 16 * set_columns;
     scale_bytes = 2 * (set_columns / 64) * static_cast<int32_t>(sizeof(float));
@@ -72,6 +76,13 @@ __device__ void produce(const SingleArgs& a, const Layout& l, const int32_t* exp
   const int32_t chunks = w.columns / 64, half_scales = l.scale_bytes / 2;
   const int64_t matrix_bytes = int64_t{w.rows} * w.columns;
   const int64_t matrix_scales = int64_t{divide_up(w.rows, 64)} * chunks;
+  // In a step of one token nearly all that passes the L2 cache is weights: the rest is to stay
+  // there.
+  const bool passes = a.linear.tokens == 1;
+  const uint64_t policy = passing_through();
+  const auto copy = [&](void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
+    passes ? copy_bulk(to, from, bytes, barrier, policy) : copy_bulk(to, from, bytes, barrier);
+  };
   int32_t n = 0;
   for (int32_t unit = begin; unit < end; ++unit) {
     for (int32_t part = 0; part < l.tiles_a_unit; ++part, ++n) {
@@ -84,12 +95,12 @@ __device__ void produce(const SingleArgs& a, const Layout& l, const int32_t* exp
       if constexpr (kKind == LinearKind::kStore || kKind == LinearKind::kAdd) {
         const int32_t row = unit * (kKind == LinearKind::kStore ? 16 : 8);
         const float* scales = w.scales + int64_t{row / 64} * chunks;
-        copy_bulk(to, data + int64_t{row} * w.columns, l.tile_bytes, barrier);
+        copy(to, data + int64_t{row} * w.columns, l.tile_bytes, barrier);
         if constexpr (kKind == LinearKind::kAdd) {
-          copy_bulk(scales_to, scales, l.scale_bytes, barrier);
+          copy(scales_to, scales, l.scale_bytes, barrier);
         } else {
-          copy_bulk(scales_to, scales, half_scales, barrier);
-          copy_bulk(scales_to + half_scales, scales, half_scales, barrier);
+          copy(scales_to, scales, half_scales, barrier);
+          copy(scales_to + half_scales, scales, half_scales, barrier);
         }
       } else {
         const int32_t tiles = w.rows / 16;
@@ -98,15 +109,13 @@ __device__ void produce(const SingleArgs& a, const Layout& l, const int32_t* exp
         const int32_t low = (kKind == LinearKind::kGateUp ? unit % tiles : unit) * 8;
         const int32_t high = kKind == LinearKind::kGateUp ? w.rows / 2 + low : low;
         const int32_t e0 = experts[first], e1 = experts[second];
-        copy_bulk(to, data + e0 * matrix_bytes + int64_t{low} * w.columns, l.tile_bytes / 2,
-                  barrier);
-        copy_bulk(to + l.tile_bytes / 2, data + e1 * matrix_bytes + int64_t{high} * w.columns,
-                  l.tile_bytes / 2, barrier);
-        copy_bulk(scales_to, w.scales + e0 * matrix_scales + int64_t{low / 64} * chunks,
-                  half_scales, barrier);
-        copy_bulk(scales_to + half_scales,
-                  w.scales + e1 * matrix_scales + int64_t{high / 64} * chunks, half_scales,
-                  barrier);
+        copy(to, data + e0 * matrix_bytes + int64_t{low} * w.columns, l.tile_bytes / 2, barrier);
+        copy(to + l.tile_bytes / 2, data + e1 * matrix_bytes + int64_t{high} * w.columns,
+             l.tile_bytes / 2, barrier);
+        copy(scales_to, w.scales + e0 * matrix_scales + int64_t{low / 64} * chunks, half_scales,
+             barrier);
+        copy(scales_to + half_scales, w.scales + e1 * matrix_scales + int64_t{high / 64} * chunks,
+             half_scales, barrier);
       }
     }
   }
@@ -117,15 +126,37 @@ __device__ inline void sync_warps() {
   asm volatile("bar.sync 1, %0;" ::"n"(kWarps * 32) : "memory");
 }
 
+// The norm's weights, of the vectors that a thread norms: they may be read before the kernel ahead
+// has ended.
+constexpr int32_t kNormVectors = divide_up(kMostTileBytes / 16 / 8, kWarps * 32);
+struct NormWeights {
+  float4 first[kNormVectors], second[kNormVectors];
+
+  __device__ void load(const SingleArgs& a) {
+#pragma unroll
+    for (int32_t n = 0; n < kNormVectors; ++n) {
+      const int32_t i = n * kWarps * 32 + threadIdx.x;
+      if (i >= a.linear.weights.columns / 8) continue;
+      first[n] = load_ahead(reinterpret_cast<const float4*>(a.norm) + 2 * i);
+      second[n] = load_ahead(reinterpret_cast<const float4*>(a.norm) + 2 * i + 1);
+    }
+  }
+};
+
 // The normed residual as the only row of x.
-__device__ void stage_normed(const SingleArgs& a, uint4* x) {
+__device__ void stage_normed(const SingleArgs& a, const NormWeights& weights, uint4* x) {
   __shared__ float shared[kWarps];
   const int32_t vectors = a.linear.weights.columns / 8;
+  uint4 own[kNormVectors];
   float squares = 0;
-#pragma unroll 2
-  for (int32_t i = threadIdx.x; i < vectors; i += kWarps * 32) {
-    const uint4 packed = reinterpret_cast<const uint4*>(a.hidden)[i];
-    const uint32_t words[] = {packed.x, packed.y, packed.z, packed.w};
+#pragma unroll
+  for (int32_t n = 0; n < kNormVectors; ++n) {
+    const int32_t i = n * kWarps * 32 + threadIdx.x;
+    own[n] = i < vectors ? reinterpret_cast<const uint4*>(a.hidden)[i] : uint4{0, 0, 0, 0};
+  }
+#pragma unroll
+  for (int32_t n = 0; n < kNormVectors; ++n) {
+    const uint32_t words[] = {own[n].x, own[n].y, own[n].z, own[n].w};
 #pragma unroll
     for (const uint32_t word : words) {
       squares += bf16_low(word) * bf16_low(word) + bf16_high(word) * bf16_high(word);
@@ -138,15 +169,16 @@ __device__ void stage_normed(const SingleArgs& a, uint4* x) {
 #pragma unroll
   for (int32_t w = 0; w < kWarps; ++w) sum += shared[w];
   const float factor = 1.0f / sqrtf(sum / static_cast<float>(a.linear.weights.columns) + a.epsilon);
-#pragma unroll 2
-  for (int32_t i = threadIdx.x; i < vectors; i += kWarps * 32) {
-    const uint4 packed = reinterpret_cast<const uint4*>(a.hidden)[i];
-    const float4 w0 = __ldg(reinterpret_cast<const float4*>(a.norm) + 2 * i);
-    const float4 w1 = __ldg(reinterpret_cast<const float4*>(a.norm) + 2 * i + 1);
-    x[i] = {pack_f16(bf16_low(packed.x) * factor * w0.x, bf16_high(packed.x) * factor * w0.y),
-            pack_f16(bf16_low(packed.y) * factor * w0.z, bf16_high(packed.y) * factor * w0.w),
-            pack_f16(bf16_low(packed.z) * factor * w1.x, bf16_high(packed.z) * factor * w1.y),
-            pack_f16(bf16_low(packed.w) * factor * w1.z, bf16_high(packed.w) * factor * w1.w)};
+#pragma unroll
+  for (int32_t n = 0; n < kNormVectors; ++n) {
+    const int32_t i = n * kWarps * 32 + threadIdx.x;
+    if (i >= vectors) continue;
+    const uint4 v = own[n];
+    const float4 w0 = weights.first[n], w1 = weights.second[n];
+    x[i] = {pack_f16(bf16_low(v.x) * factor * w0.x, bf16_high(v.x) * factor * w0.y),
+            pack_f16(bf16_low(v.y) * factor * w0.z, bf16_high(v.y) * factor * w0.w),
+            pack_f16(bf16_low(v.z) * factor * w1.x, bf16_high(v.z) * factor * w1.y),
+            pack_f16(bf16_low(v.w) * factor * w1.z, bf16_high(v.w) * factor * w1.w)};
   }
 }
 
@@ -180,22 +212,24 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
   __syncthreads();
 
   if (warp == kWarps) {
-    if constexpr (kKind == LinearKind::kGateUp) wait_for_previous();
     // The logits are older than the kernel ahead of kDown: that one waited for them.
     if constexpr (kExperts) {
-      const Choice choice =
-          choose_experts<kMostSingleExperts / 32>(a.logits, a.bias, a.num_experts, a.count, lane);
+      const auto bias = Biases<kMostSingleExperts / 32>::load(a.bias, a.num_experts, lane);
+      if constexpr (kKind == LinearKind::kGateUp) wait_for_previous();
+      const Choice choice = choose_experts(a.logits, bias, a.num_experts, a.count, lane);
       if (lane < a.count) experts[lane] = choice.expert, weights[lane] = choice.weight;
       __syncwarp();
     }
     if (lane == 0) produce<kKind>(a, l, experts, memory, full, empty, begin, end);
     return;
   }
+  [[maybe_unused]] NormWeights norm;
+  if (kKind == LinearKind::kStore && a.norm != nullptr) norm.load(a);
   wait_for_previous();
   start_next(mark);
   // The inputs: of kDown by experts, of kAdd every token's halves, first halves first.
   if (kKind == LinearKind::kStore && a.norm != nullptr) {
-    stage_normed(a, x);
+    stage_normed(a, norm, x);
   } else {
     const int32_t vectors = l.set_columns / 8;
 #pragma unroll 4
@@ -218,7 +252,17 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
   if (kKind == LinearKind::kAdd && !kBoth) row = g % 4 < tokens ? g / 4 * tokens + g % 4 : -1;
   if (kKind == LinearKind::kDown) row = g % 4 == 0 ? g / 4 : -1;
   int32_t n = 0, parity = 0;
+  // A thread sums one token of two rows up: those of the tensor core's column 2 * column + odd.
+  const int32_t of = threadIdx.x % 32, odd = threadIdx.x / 32, token = of % 4 * 2 + odd;
+  const bool sums_up = threadIdx.x < 64 && token < tokens;
   for (int32_t unit = begin; unit < end; ++unit) {
+    [[maybe_unused]] bf16_t* out = nullptr;
+    [[maybe_unused]] bf16_t before = 0;  // on its way while the products are made
+    if constexpr (kTwice) {
+      out = static_cast<bf16_t*>(a.linear.out) + int64_t{token} * a.linear.out_stride + unit * 8 +
+            of / 4;
+      if (sums_up) before = *out;
+    }
     float sum[4] = {};
     for (int32_t part = 0; part < l.tiles_a_unit; ++part, ++n) {
       const int32_t stage = n % l.stages;
@@ -275,21 +319,17 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
 #pragma unroll
     for (int32_t i = 0; i < 4; ++i) sums[parity][warp][i][lane] = sum[i];
     sync_warps();
-    // A thread sums one token of two rows up: those of the tensor core's column 2 * column + odd.
-    if (const auto i = static_cast<int32_t>(threadIdx.x); i < 64) {
-      const int32_t of = i % 32, odd = i / 32, token = of % 4 * 2 + odd;
+    if (threadIdx.x < 64) {
       const int32_t other = kTwice && !kBoth ? of + 2 : of;  // four columns further
       float low = 0, high = 0;
-      if (token < tokens) {
+      if (sums_up) {
 #pragma unroll
         for (int32_t w = 0; w < kWarps; ++w) {
           low += sums[parity][w][odd][of];
           high += sums[parity][w][odd + 2][other];
         }
         if constexpr (kTwice) {
-          auto* out = static_cast<bf16_t*>(a.linear.out) + int64_t{token} * a.linear.out_stride +
-                      unit * 8 + of / 4;
-          *out = to_bf16(bf16_low(*out) + low + high);
+          *out = to_bf16(bf16_low(before) + low + high);
         } else if constexpr (kKind == LinearKind::kGateUp) {
           const int32_t tiles = a.linear.weights.rows / 16;
           put<kKind>(a.linear, unit / tiles, unit % tiles * 16 + of / 4, low, high);
@@ -299,7 +339,7 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
       }
       if (kKind == LinearKind::kStore && a.squares != nullptr) {
         // Of the unit's 16 rows, by token.
-        float own = token < tokens ? low * low + high * high : 0.0f;
+        float own = low * low + high * high;
         own += __shfl_xor_sync(kAllLanes, own, 4);
         own += __shfl_xor_sync(kAllLanes, own, 8);
         own += __shfl_xor_sync(kAllLanes, own, 16);
