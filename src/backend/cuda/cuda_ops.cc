@@ -178,12 +178,25 @@ cuda::SingleArgs CudaOps::single(LinearKind kind, const Matrix& m, const uint16_
           .count = config_.experts_per_token};
 }
 
+// As many as qkv_ has room for, and q/k norm adds up.
+int32_t CudaOps::qkv_parts(const cuda::LinearArgs& product) const {
+  const size_t to_add_up =
+      cuda::qk_norm_bytes(shard_.num_heads, shard_.num_kv_heads, config_.head_dim);
+  const int32_t room = to_add_up <= shared_bytes_ ? max_tokens() / tokens_ : 1;
+  return cuda::linear_splits(product, room, queue(KernelName::kQkv));
+}
+
 void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
   cuda::NormArgs norm = norm_args(weight, normed_);
   norm.sums = take_sums();
   ++layer_;
+  // Whether attention is fused or not: steps of one size share their pieces.
+  const bool few = serves_single_ && tokens_ <= cuda::kMostSingleTokens;
+  cuda::LinearArgs product =
+      linear_args(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
+  // Also of a piece that is replayed: attention, which is not, adds up as many.
+  product.splits = qkv_parts_ = few ? 1 : qkv_parts(product);
   if (graphs_.skip(qkv.data)) return;
-  qkv_parts_ = 1;
   if (single_) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, nullptr, qkv_, qkv_width());
     args.norm = weight;
@@ -192,19 +205,12 @@ void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
     return note("norm_qkv");
   }
   cuda::launch_norm(norm, queue(KernelName::kInputNorm));
-  // Whether attention is fused or not: steps of one size share their pieces.
-  if (serves_single_ && tokens_ <= cuda::kMostSingleTokens) {
+  if (few) {
     cuda::SingleArgs args = single(LinearKind::kStore, qkv, normed_, qkv_, qkv_width());
     args.squares = squares_;
     cuda::launch_single(args, queue(KernelName::kQkv));
   } else {
-    cuda::LinearArgs args =
-        linear_args(LinearKind::kStore, qkv, normed_, tokens_, qkv_, qkv_width());
-    const cuda::Queue on = queue(KernelName::kQkv);
-    const bool parts = cuda::qk_norm_bytes(shard_.num_heads, shard_.num_kv_heads,
-                                           config_.head_dim) <= shared_bytes_;
-    args.splits = qkv_parts_ = cuda::linear_splits(args, parts ? max_tokens() / tokens_ : 1, on);
-    cuda::launch_linear(args, on);
+    cuda::launch_linear(product, queue(KernelName::kQkv));
   }
   note("norm_qkv");
 }

@@ -97,6 +97,7 @@ class CudaOps final : public Ops {
   cuda::Sums take_sums();
   cuda::LinearArgs linear_args(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x,
                                int32_t tokens, void* out, int32_t out_stride) const;
+  int32_t qkv_parts(const cuda::LinearArgs& product) const;
   void linear(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, int32_t tokens,
               void* out, int32_t out_stride, const cuda::Queue& queue);
 
