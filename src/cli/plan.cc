@@ -67,6 +67,10 @@ Result<PlanOptions> read_options(ParsedFlags flags) {
     out.gpu = kind.title;
     out.gpu_bytes = kind.mib << 20;
   }
+  if (flags.positionals.empty() && flags.find("model") == nullptr &&
+      flags.find("config") == nullptr) {
+    return invalid("model", "which model? m2 plan MODEL");
+  }
   M2_ASSIGN(out.serve, make_serve_options(std::move(flags), Environment{}));
   return out;
 }
@@ -151,6 +155,26 @@ std::vector<Change> changes_of(const PlanOptions& options, const ModelConfig& co
   return changes;
 }
 
+std::string with_commas(int64_t number) {
+  std::string text = std::to_string(number);
+  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) {
+    text.insert(static_cast<size_t>(at), 1, ',');
+  }
+  return text;
+}
+
+// What one flag more would make room where there is none.
+std::string advice_of(const std::vector<Change>& changes) {
+  std::string advice;
+  for (const Change& change : changes) {
+    if (!change.plan) continue;
+    advice += fmt::format("  with {}: {} KV tokens, longest sequence {}\n", change.flag,
+                          with_commas(change.plan->kv_tokens()),
+                          with_commas(change.plan->limits.max_model_tokens));
+  }
+  return advice.empty() ? "no other value of one flag makes room\n" : "what would fit:\n" + advice;
+}
+
 std::string as_json(const PlanOptions& options, const MemoryPlan& plan,
                     const std::vector<Change>& changes) {
   json::Object out;
@@ -192,14 +216,6 @@ std::string as_json(const PlanOptions& options, const MemoryPlan& plan,
   }
   out.set("flags", std::move(flags));
   return json::dump(json::Value(std::move(out)));
-}
-
-std::string with_commas(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(static_cast<size_t>(at), 1, ',');
-  }
-  return text;
 }
 
 void print_table(const PlanOptions& options, const MemoryPlan& plan,
@@ -255,8 +271,14 @@ int run_plan(Arguments arguments) {
   const auto config = read_config(options->serve);
   if (!config) return report(config.error(), kExitFailure);
   const auto plan = plan_for(*options, *config);
-  if (!plan) return report(plan.error(), kExitFailure);
   const std::vector<Change> changes = changes_of(*options, *config);
+  if (!plan) {
+    const int status = report(plan.error(), kExitFailure);
+    const bool memory =
+        plan.error().kind == ErrorKind::kUnavailable || plan.error().field == "max-model-len";
+    if (memory) fmt::print(stderr, "{}", advice_of(changes));
+    return status;
+  }
   if (options->json) {
     fmt::print("{}\n", as_json(*options, *plan, changes));
   } else {
