@@ -1,12 +1,17 @@
 #include "base/file.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 
 namespace m2 {
 
 Result<std::string> read_file(const std::string& path, size_t max_bytes) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorKind::kNotFound, "", "{}: cannot be opened", path);
+  if (!file) {
+    return fail(ErrorKind::kNotFound, "", "{}: cannot be opened: {}", path, std::strerror(errno));
+  }
   std::string text;
   char piece[1 << 16];
   while (file) {

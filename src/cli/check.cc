@@ -173,6 +173,10 @@ int run_check(Arguments arguments) {
   if (!folder) return report(folder.error(), kExitFailure);
   const auto config = load_config(*folder, options->serve.hf_overrides);
   if (!config) return report(config.error(), kExitFailure);
+  const Parallelism ranks{options->serve.tensor_parallel, options->serve.expert_parallel};
+  if (const auto shard = make_shard(*config, ranks, 0); !shard && ranks.tensor_parallel != 1) {
+    return report(shard.error(), kExitUsage);
+  }
 
   Findings findings;
   findings.right("config", describe(*config));
@@ -191,7 +195,7 @@ int run_check(Arguments arguments) {
     if (files && options->forward && findings.faults() == 0) ask(serve, *files, findings);
   }
   if (findings.faults() == 0) return kExitOk;
-  fmt::print("{}: {} faults\n", *folder, findings.faults());
+  fmt::print("{}: {} fault{}\n", *folder, findings.faults(), findings.faults() == 1 ? "" : "s");
   return kExitFailure;
 }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <initializer_list>
 #include <string_view>
+#include <utility>
+
+#include "base/file.h"
 
 namespace m2 {
 namespace {
@@ -326,16 +328,12 @@ Result<ModelConfig> parse_config_text(const std::string& text, const json::Objec
 
 Result<ModelConfig> load_config(const std::string& folder, const json::Object& overrides) {
   const std::string path = folder + "/config.json";
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorKind::kNotFound, "model", "{} cannot be opened", path);
-  // One byte past the limit tells a file that is too long; /dev/zero in its place ends there too.
-  std::string text(kMaxConfigBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kMaxConfigBytes) {
-    return invalid("model", "{} is longer than {} bytes", path, kMaxConfigBytes);
+  auto text = read_file(path, kMaxConfigBytes);
+  if (!text) {
+    text.error().field = "model";
+    return tl::unexpected(std::move(text.error()));
   }
-  auto config = parse_config_text(text, overrides);
+  auto config = parse_config_text(*text, overrides);
   if (!config) config.error().message = path + ": " + config.error().message;
   return config;
 }
