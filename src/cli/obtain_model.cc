@@ -82,7 +82,15 @@ Result<ObtainedModel> obtain_model(const ObtainOptions& options) {
   download.http.most_tries = options.most_tries;
   log_info("{} (revision {}) from {} into {}", name, options.source.revision,
            download.http.endpoint, download.cache);
-  M2_ASSIGN(model.download, Download::begin(std::move(download)));
+  auto begun = Download::begin(std::move(download));
+  // A hub that is out of reach is no reason to be without what is there.
+  if (!begun && !model.folder.empty() && begun.error().kind == ErrorKind::kUnavailable) {
+    log_warning("{}: taking {}, which is whole, without asking whether there is a newer one",
+                begun.error().message, model.folder);
+    tell_licence(name, "");
+    return model;
+  }
+  M2_ASSIGN(model.download, std::move(begun));
   tell_licence(name, model.download->licence());
   M2_TRY(model.download->fetch_small());
   model.folder = model.download->folder();

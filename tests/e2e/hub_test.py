@@ -156,7 +156,7 @@ REFUSED = {
     "another host asks for the token, for ever": ({"ask_token": -1}, "answers 401"),
     "no hash at all": ({"no_etag": True, "bare_listing": True}, "no ETag"),
     "two hashes": ({"etag": {SHARDS[0]: "a" * 64}}, "two hashes"),
-    "no room": ({"size": {SHARDS[0]: 900_000_000_000}}, "900.0 GB more on disk"),
+    "no room": ({"size": {SHARDS[0]: 900_000_000_000}}, "900.0 GB more on disk, and 67.1 MB to spare"),
 }
 
 
@@ -502,6 +502,31 @@ def test_m2_reads_what_huggingface_hub_wrote(pocket_files, tmp_path):
         offline = download(mirror, tmp_path, env={"HF_HUB_OFFLINE": "1"})
         assert offline.returncode == 0 and offline.stdout.strip() == folder
         assert mirror.sent == sent
+
+
+def test_what_is_whole_serves_where_the_hub_is_out_of_reach(pocket_files, tmp_path):
+    with Mirror(pocket_files) as mirror:
+        folder = download(mirror, tmp_path).stdout
+    done = download(mirror, tmp_path, "--tries", 1)
+    assert done.returncode == 0 and done.stdout == folder, done.stderr
+    assert "without asking whether there is a newer one" in done.stderr
+    (snapshot(tmp_path) / SHARDS[1]).unlink()
+    done = download(mirror, tmp_path, "--tries", 1)
+    assert done.returncode == 1 and "HF_ENDPOINT names a mirror" in done.stderr, done.stderr
+
+
+def test_a_cache_that_may_not_be_read(pocket_files, tmp_path):
+    """It is not told as a model that is not there."""
+    if os.getuid() == 0:
+        pytest.skip("root may read all")
+    with Mirror(pocket_files) as mirror:
+        assert download(mirror, tmp_path, "--no-weights").returncode == 0
+        (tmp_path / "hub").chmod(0)
+        try:
+            done = download(mirror, tmp_path)
+            assert done.returncode == 1 and "Permission denied" in done.stderr, done.stderr
+        finally:
+            (tmp_path / "hub").chmod(0o755)
 
 
 def test_both_share_locks(pocket_files, tmp_path):

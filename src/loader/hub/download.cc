@@ -26,8 +26,9 @@ constexpr size_t kMaxSmallBytes = size_t{64} << 20;
 constexpr int64_t kMostFileBytes = int64_t{1} << 40;
 constexpr int64_t kSpareBytes = int64_t{64} << 20;  // left on the disk
 
-std::string gigabytes(int64_t bytes) {
-  return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
+std::string amount(int64_t bytes) {
+  return bytes >= 1'000'000'000 ? fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9)
+                                : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
 // Bytes on disk; sparse parts do not count.
@@ -177,9 +178,10 @@ Status Download::check_space(const std::vector<HubFile>& files) const {
   }
   if (free < 0 || needed == 0 || needed + kSpareBytes <= free) return {};
   return fail(ErrorKind::kUnavailable, "download-dir",
-              "{} needs {} more on disk, but {} has {} free: make room, or choose another place "
-              "with --download-dir or HF_HOME",
-              options_.source.model, gigabytes(needed), options_.cache, gigabytes(free));
+              "{} needs {} more on disk, and {} to spare, but {} has {} free: make room, or choose "
+              "another place with --download-dir or HF_HOME",
+              options_.source.model, amount(needed), amount(kSpareBytes), options_.cache,
+              amount(free));
 }
 
 Status Download::fetch_weights(DownloadProgress& progress) {

@@ -37,11 +37,15 @@ Result<std::string> find_in_cache(const ModelSource& source, const std::string& 
   std::string name = "models--" + source.model;
   name.replace(name.find('/'), 1, "--");
   const std::string repository = cache + "/" + name;
-  if (!is_folder(repository)) {
+  if (std::error_code error; !fs::is_directory(repository, error)) {
+    if (error == std::errc::permission_denied) {
+      return invalid("model", "{}: {} cannot be read: {}", source.model, repository,
+                     error.message());
+    }
     return fail(ErrorKind::kNotFound, "model",
-                "{} is neither a folder nor in the cache: looked for {}. Download it there, or "
-                "give the path of a folder",
-                source.model, repository);
+                "{} is neither a folder nor in the cache: looked for {}. m2 download {} brings it "
+                "there; a folder is served by its path",
+                source.model, repository, source.model);
   }
   std::string commit = source.revision;
   if (!is_commit(commit)) {

@@ -137,7 +137,11 @@ Result<FetchReply> HubClient::ask(const std::string& what, int most_tries, const
                   reply.error().message, tried);
     }
     const milliseconds asked = reply ? retry_after(*reply) : milliseconds(0);
-    log_debug("{}: trying again", what);
+    if (asked > kLongestPause) {
+      log_info("{}: the hub asks to wait {} s", what, asked.count() / 1000);
+    } else {
+      log_debug("{}: trying again", what);
+    }
     M2_TRY(rest(std::max(pause, asked)));
     pause = std::min(pause * 2, kLongestPause);
   }
