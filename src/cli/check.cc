@@ -36,7 +36,7 @@ const Command& check_command() {
                    "m2 check MODEL [flags]",
                    "tell whether a model on disk is whole and right",
                    {used("headers", FlagKind::kSwitch, "names, types and shapes of tensors alone"),
-                    used("forward", FlagKind::kSwitch, "ask the model two questions (on)"),
+                    used("forward", FlagKind::kSwitch, "ask it two questions (on; --no-forward)"),
                     used("device", FlagKind::kText, "auto, cpu or cuda: what it is asked on"),
                     used("tensor-parallel-size", FlagKind::kInt, "ranks that it takes (1)"),
                     used("enable-expert-parallel", FlagKind::kSwitch, "whole experts a rank"),

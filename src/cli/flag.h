@@ -40,7 +40,7 @@ struct Flag {
 
 // A short way to write a flag: "-tp" for "tensor-parallel-size".
 struct Alias {
-  std::string_view alias;  // without the dash
+  std::string_view alias;  // without dashes
   std::string_view name;
 };
 

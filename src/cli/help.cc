@@ -36,7 +36,9 @@ std::string_view value_hint(FlagKind kind) {
 void append_flag(std::string& out, const Command& command, const Flag& flag) {
   std::string left = "  ";
   for (const Alias& alias : command.aliases) {
-    if (alias.name == flag.name) left += fmt::format("-{}, ", alias.alias);
+    if (alias.name != flag.name) continue;
+    const bool is_word = alias.alias.find('-') != alias.alias.npos;
+    left += fmt::format("{}{}, ", is_word ? "--" : "-", alias.alias);
   }
   left += fmt::format("--{}{}", flag.name, value_hint(flag.kind));
   constexpr size_t kColumn = 42;

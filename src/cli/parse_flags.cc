@@ -139,10 +139,11 @@ class Parser {
       if (out.path.empty()) return unknown(argument, name);
     }
     for (const Alias& alias : command_.aliases) {
-      if (!is_long && name == alias.alias) name = alias.name;
+      const bool taken = is_long && find_flag(command_, name) != nullptr;
+      if (name == alias.alias && !taken) name = alias.name;
     }
     out.flag = find_flag(command_, name);
-    // A single dash is for the aliases; their full names are taken too, as no other meaning exists.
+    // Aliases and full names are taken with one dash or two, as no other meaning exists.
     if (!out.flag && name.starts_with("no-")) {
       out.flag = find_flag(command_, std::string_view(name).substr(3));
       out.negated = out.flag != nullptr;

@@ -156,7 +156,7 @@ void add_without_effect(Table& table) {
               {"-api-process-count", kInt},
               {"-api-process-rank", kInt},
               {"disable-frontend-multiprocessing", kSwitch}});
-  table.none("the engine has one mode, which always does it",
+  table.none("the engine schedules, caches and preempts in one way, its own",
              {{"async-scheduling", kSwitch},
               {"max-num-scheduled-tokens", kInt},
               {"scheduler-reserve-full-isl", kSwitch},
@@ -169,11 +169,11 @@ void add_without_effect(Table& table) {
               {"preemption-mode", kText},
               {"swap-space", kFloat},
               {"use-v2-block-manager", kSwitch},
-              {"disable-async-output-proc", kSwitch},
-              {"structured-outputs-config", kJson},
-              {"reasoning-config", kJson},
-              {"guided-decoding-backend", kText},
-              {"enable-reasoning", kSwitch}});
+              {"disable-async-output-proc", kSwitch}});
+  table.none("requests for structured output are refused, whatever is set here",
+             {{"structured-outputs-config", kJson}, {"guided-decoding-backend", kText}});
+  table.none("thoughts are told from replies by the model's own tokens; see --reasoning-parser",
+             {{"reasoning-config", kJson}, {"enable-reasoning", kSwitch}});
   table.none("m2 has its own log and metrics", {{"aggregate-engine-logging", kSwitch},
                                                 {"show-hidden-metrics-for-version", kText},
                                                 {"kv-cache-metrics", kSwitch},

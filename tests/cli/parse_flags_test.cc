@@ -38,6 +38,7 @@ TEST(ParseFlags, ValuesBehindASpaceOrAnEqualsSign) {
   for (const Words& words : {Words{"--tensor-parallel-size", "4"},
                              {"--tensor_parallel_size=4"},
                              {"-tp", "4"},
+                             {"--tp", "4"},
                              {"-tp=4"}}) {
     EXPECT_EQ(value(parse(words), "tensor-parallel-size"), "4");
   }

@@ -213,6 +213,9 @@ def test_what_the_command_line_and_the_environment_say(pocket_files, tmp_path):
         (tmp_path / "token").unlink()
         done = download(mirror, tmp_path, "--hf-token", "secret", "--no-weights")
         assert done.returncode == 0 and mirror.sent == 0, done.stderr
+        done = download(mirror, tmp_path, "--hf-token", "secret", "--no-weights", "--cache-dir",
+                        tmp_path / "third")
+        assert done.returncode == 0 and str(tmp_path / "third") in done.stdout, done.stderr
         done = download(mirror, tmp_path, env={"HF_HUB_OFFLINE": "1"})
         assert done.returncode == 1
         assert "HF_HUB_OFFLINE" in done.stderr and SHARDS[0] in done.stderr
