@@ -43,7 +43,8 @@ bool HttpExchange::write(std::string_view bytes) {
     std::lock_guard lock(mutex_);
     if (gone_) return false;
     if (finished_ || state_ != State::kStream) return true;
-    if (bytes_.size() + bytes.size() > backlog_bytes_) {
+    // What waits counts, not what comes: one event alone may be larger (a long prompt's logprobs).
+    if (bytes_.size() > backlog_bytes_) {
       dropped = gone_ = dropped_ = true;
       bytes_.clear();
       wake_pending_ = false;  // it may be waiting for the socket: wake it once more

@@ -1,8 +1,8 @@
 // One reply on its way out: written by any thread of ours, sent by the connection. Either whole
 // (reply) or as a stream (open_stream, write …, finish).
 //
-// A stream's bytes wait here while the socket is full, up to a limit: a reader that falls further
-// behind is dropped, so that it costs memory to nobody. A stream's head goes out with its first
+// A stream's bytes wait here while the socket is full, up to a limit and one write more: a reader
+// that falls further behind is dropped, so that it costs memory to nobody. A stream's head goes out with its first
 // bytes (or a ping): until then reply() can still take its place, with a proper status.
 //
 // Thread-safety: all methods from any thread. on_gone's callback is called with no lock held,

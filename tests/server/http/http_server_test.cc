@@ -337,6 +337,25 @@ TEST_F(HttpTest, AReaderThatFallsBehindIsDropped) {
   EXPECT_TRUE(slow.closed());
 }
 
+// A long prompt that is echoed with its logprobs is one event of megabytes.
+TEST_F(HttpTest, AnEventLargerThanTheBacklogReachesItsReader) {
+  HttpOptions options;
+  options.limits.stream_backlog_bytes = 1000;
+  start(std::move(options));
+  RawClient client(port());
+  client.send(get("/hold-stream"));
+  client.read_until("begun");
+  std::shared_ptr<HttpExchange> exchange;
+  {
+    std::lock_guard lock(handler_.mutex);
+    exchange = handler_.held.at(0);
+  }
+  EXPECT_TRUE(exchange->write("data: small\n\n"));
+  EXPECT_TRUE(exchange->write("data: " + std::string(1 << 20, 'x') + "last\n\n"));
+  exchange->finish();
+  EXPECT_NE(client.read_until("0\r\n\r\n").find("xlast"), std::string::npos);
+}
+
 TEST_F(HttpTest, AReaderThatReadsNothingIsDropped) {
   HttpOptions options;
   options.limits.write_timeout = std::chrono::milliseconds(50);
