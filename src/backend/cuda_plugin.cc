@@ -46,7 +46,13 @@ const char* cuda_plugin_for(int32_t capability) {
 
 Result<std::unique_ptr<Backend>> open_cuda(const std::optional<CudaDevice>& device,
                                            const BackendOptions& options) {
-  if (!device) return open_plugin(kCudaPlugin, options);
+  if (!device) {
+    auto opened = open_plugin(kCudaPlugin, options);
+    if (!opened && find_plugin_memory(kCudaPlugin) == nullptr) {
+      opened.error().message += "; make cuda builds it";
+    }
+    return opened;
+  }
   const int32_t capability = device->capability;
   const std::string what = fmt::format("{} has compute capability {}.{}", device->name,
                                        capability / 10, capability % 10);

@@ -11,8 +11,7 @@ Result<std::unique_ptr<Backend>> open_plugin(const std::string& file,
                                              const BackendOptions& options) {
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    return fail(ErrorKind::kUnavailable, "device",
-                "the GPU plug-in does not open: {} (make cuda builds m2 with it)", dlerror());
+    return fail(ErrorKind::kUnavailable, "device", "the GPU plug-in does not open: {}", dlerror());
   }
   const auto open = reinterpret_cast<OpenPlugin>(dlsym(library, kPluginFunction));
   if (open == nullptr) {

@@ -49,6 +49,9 @@ TEST(CudaPluginTest, WithoutADeviceThePluginSaysWhy) {
   const auto opened = open_cuda(std::nullopt, {.device = "cuda"});
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().kind, ErrorKind::kUnavailable);
+  EXPECT_EQ(opened.error().message.ends_with("; make cuda builds it"),
+            find_plugin_memory(kCudaPlugin) == nullptr)
+      << opened.error().message;
 }
 
 }  // namespace
