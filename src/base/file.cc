@@ -23,7 +23,12 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   }
   // What is a folder opens, too.
   if (file.bad()) return fail(ErrorKind::kInvalidArgument, "", "{}: cannot be read", path);
+  if (is_lfs_pointer(text)) return invalid("", "{}: {}", path, kLfsPointer);
   return text;
+}
+
+bool is_lfs_pointer(std::string_view text) {
+  return text.starts_with("version https://git-lfs.github.com/");
 }
 
 }  // namespace m2

@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/file.h"
 #include "json/json.h"
 
 namespace m2 {
@@ -158,6 +159,8 @@ Result<std::string_view> header_text(std::span<const std::byte> bytes) {
   if (bytes.size() < kLengthBytes) {
     return invalid("header", "{} bytes are no safetensors file", bytes.size());
   }
+  if (is_lfs_pointer({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
+    return invalid("header", "{}", kLfsPointer);
   uint64_t length = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) {
     length |= static_cast<uint64_t>(bytes[i]) << (8 * i);

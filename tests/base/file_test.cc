@@ -25,6 +25,16 @@ TEST(ReadFile, WholeFilesWithinTheBound) {
   EXPECT_EQ(read_file(path, 1).error().kind, ErrorKind::kNotFound);
 }
 
+TEST(ReadFile, APointerOfGitLfsIsNotTheFile) {
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("m2-file-test-" + std::to_string(::getpid()));
+  std::ofstream(path) << "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n";
+  const auto pointer = read_file(path, 1000);
+  std::filesystem::remove(path);
+  ASSERT_FALSE(pointer);
+  EXPECT_NE(pointer.error().message.find(path + ": a pointer of Git LFS"), std::string::npos);
+}
+
 TEST(ReadFile, WhatIsNoFile) {
   EXPECT_FALSE(read_file("/tmp", 1000));
   EXPECT_EQ(read_file("/dev/zero", 1000).error().kind, ErrorKind::kTooLarge);

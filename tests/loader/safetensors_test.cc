@@ -62,6 +62,7 @@ TEST(SafetensorsTest, ReadsTypesShapesAndData) {
 
 TEST(SafetensorsTest, RefusesBadHeaders) {
   EXPECT_ERROR(error_of("1234567"), "7 bytes are no safetensors file");
+  EXPECT_ERROR(error_of("version https://git-lfs.github.com/spec/v1\n"), "`git lfs pull`");
   EXPECT_ERROR(error_of(std::string(8, '\0')), "does not start with {");
   EXPECT_ERROR(error_of(std::string(8, '\xff')), "more than 25000000");
   EXPECT_ERROR(error_of(std::string("\x40\x78\x7d\x01\0\0\0\0", 8)),
