@@ -2,8 +2,9 @@
 // (reply) or as a stream (open_stream, write …, finish).
 //
 // A stream's bytes wait here while the socket is full, up to a limit and one write more: a reader
-// that falls further behind is dropped, so that it costs memory to nobody. A stream's head goes out with its first
-// bytes (or a ping): until then reply() can still take its place, with a proper status.
+// that falls further behind is dropped, so that it costs memory to nobody. A stream's head goes out
+// with its first bytes (or a ping): until then reply() can still take its place, with a proper
+// status.
 //
 // Thread-safety: all methods from any thread. on_gone's callback is called with no lock held,
 // on_ready's under this exchange's lock: it must hand over and return.
