@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -73,9 +74,15 @@ bool check_hashes(const std::string& folder, Findings& findings) {
       std::lock_guard lock(mutex);
       if (hash && *hash == files[i].hash) continue;
       ++wrong;
-      findings.wrong("hashes", hash ? fmt::format("{}: hash {}, must be {}", files[i].name, *hash,
-                                                  files[i].hash)
-                                    : hash.error().message);
+      if (!hash) {
+        findings.wrong("hashes", hash.error().message);
+        continue;
+      }
+      // Links lead to the cache's own copy, which no download replaces while its size is right.
+      std::error_code error;
+      const auto path = std::filesystem::canonical(folder + "/" + files[i].name, error);
+      findings.wrong("hashes", fmt::format("{}: hash {}, must be {}; remove {} and download again",
+                                           files[i].name, *hash, files[i].hash, path.string()));
     }
   };
   {

@@ -255,7 +255,7 @@ def test_wrong_bytes_are_found_by_their_hash(pocket_files, tmp_path):  # noqa: F
     blob.write_bytes(data)
     done = m2("check", NAME, env=env)
     assert done.returncode == 1
-    assert re.search(rf"BAD +hashes +{SHARDS[0]}", done.stdout), done.stdout
+    assert re.search(rf"BAD +hashes +{SHARDS[0]}.*remove {blob} and download", done.stdout), done.stdout
     # A shard in the other's place.
     shutil.copyfile(snapshot(tmp_path) / SHARDS[1], blob)
     done = m2("check", NAME, env=env)

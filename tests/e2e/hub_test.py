@@ -424,6 +424,19 @@ def test_a_damaged_remainder_is_found(pocket_files, tmp_path):
         assert whole_files(tmp_path, pocket_files) == COMPLETE
 
 
+def test_what_was_cut_in_the_cache_is_fetched_again(pocket_files, tmp_path):
+    """By whom ever: a copy that was broken off, a disk that was full."""
+    with Mirror(pocket_files) as mirror:
+        assert download(mirror, tmp_path).returncode == 0
+        for name in ("config.json", "tokenizer.json", SHARDS[1]):
+            os.truncate(os.path.realpath(snapshot(tmp_path) / name), 100)
+        mirror.sent = 0
+        done = download(mirror, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert whole_files(tmp_path, pocket_files) == COMPLETE
+        assert mirror.sent == len(pocket_files[SHARDS[1]])
+
+
 def test_two_processes_and_a_reader_share_a_cache(pocket_files, tmp_path):
     with Mirror(pocket_files, {"bytes_a_second": 3_000_000}) as mirror:
         ended, wrong = threading.Event(), []

@@ -144,7 +144,7 @@ void BlobFetcher::open(Blob& blob) {
     blob.look_again = Clock::now() + kLookAgain;
     return;
   }
-  if (cache_.has_blob(name)) {  // another process was faster
+  if (cache_.has_blob(name, blob.file.size)) {  // another process was faster
     progress_.there_bytes += blob.file.size;
     return done(blob);
   }

@@ -116,9 +116,10 @@ Status CacheRepository::prepare(const std::string& commit) const {
   return {};
 }
 
-bool CacheRepository::has_blob(const std::string& name) const {
-  std::error_code error;
-  return fs::is_regular_file(blob(name), error);
+bool CacheRepository::has_blob(const std::string& name, int64_t size) const {
+  struct stat status {};
+  if (::stat(blob(name).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  return size < 0 || status.st_size == size;
 }
 
 Status CacheRepository::link(const std::string& commit, const std::string& file,

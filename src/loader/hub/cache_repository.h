@@ -47,7 +47,8 @@ class CacheRepository {
   std::string snapshot(const std::string& commit) const { return root_ + "/snapshots/" + commit; }
   std::string blob(const std::string& name) const { return root_ + "/blobs/" + name; }
   std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
-  bool has_blob(const std::string& name) const;
+  // Of that size, unless it is negative: what something else has cut is not there.
+  bool has_blob(const std::string& name, int64_t size) const;
 
   // The file of a snapshot becomes a link to the blob, which is there.
   Status link(const std::string& commit, const std::string& file, const std::string& blob) const;

@@ -94,7 +94,9 @@ Result<Download> Download::begin(DownloadOptions options) {
   }
   M2_TRY(download.cache_.prepare(download.commit()));
   M2_TRY(download.cache_.write_ref(download.options_.source.revision, download.commit()));
-  if (!download.cache_.has_blob(file.blob)) M2_TRY(download.cache_.write_blob(file.blob, text));
+  if (!download.cache_.has_blob(file.blob, static_cast<int64_t>(text.size()))) {
+    M2_TRY(download.cache_.write_blob(file.blob, text));
+  }
   M2_TRY(download.cache_.link(download.commit(), kConfig, file.blob));
   return download;
 }
@@ -111,22 +113,21 @@ Status Download::fetch_small() {
 // One small file, unless it is there.
 Status Download::fetch(HubFile file) {
   const std::string linked = cache_.linked_blob(commit(), file.name);
-  if (!linked.empty() && linked == file.blob) return {};
+  const bool there = !file.blob.empty() && cache_.has_blob(file.blob, file.size);
+  if (there && linked == file.blob) return {};
   HubClient client(options_.http, options_.source.model);
-  if (file.blob.empty() || !cache_.has_blob(file.blob)) {
-    M2_TRY(client.look_up(commit(), file));
-  }
+  if (!there) M2_TRY(client.look_up(commit(), file));
   BlobLock lock;
   const auto taken = [&] {
     return lock.try_lock(cache_.lock_path(file.blob)) != BlobLock::State::kBusy;
   };
-  while (!cache_.has_blob(file.blob) && !taken()) {
+  while (!cache_.has_blob(file.blob, file.size) && !taken()) {
     if (options_.http.cancelled && *options_.http.cancelled) {
       return fail(ErrorKind::kInternal, "", "stopped");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  if (!cache_.has_blob(file.blob)) {
+  if (!cache_.has_blob(file.blob, file.size)) {
     M2_ASSIGN(const std::string bytes, client.small_file(commit(), file, kMaxSmallBytes));
     M2_TRY(cache_.write_blob(file.blob, bytes));
   }
@@ -190,7 +191,7 @@ Status Download::fetch_weights(DownloadProgress& progress) {
   progress.files = static_cast<int32_t>(files.size());
   for (const HubFile& file : files) {
     progress.total_bytes += file.size;
-    if (cache_.has_blob(file.blob)) {
+    if (cache_.has_blob(file.blob, file.size)) {
       M2_TRY(cache_.link(commit(), file.name, file.blob));
       progress.there_bytes += file.size;
       ++progress.files_there;
