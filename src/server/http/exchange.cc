@@ -43,14 +43,17 @@ bool HttpExchange::write(std::string_view bytes) {
     std::lock_guard lock(mutex_);
     if (gone_) return false;
     if (finished_ || state_ != State::kStream) return true;
-    // What waits counts, not what comes: one event alone may be larger (a long prompt's logprobs).
-    if (bytes_.size() > backlog_bytes_) {
+    // One write that is larger by itself (a long prompt's logprobs) is bounded by its request, and
+    // says nothing about its reader.
+    const size_t counted = bytes.size() > backlog_bytes_ ? 0 : bytes.size();
+    if (behind_bytes_ + counted > backlog_bytes_) {
       dropped = gone_ = dropped_ = true;
       bytes_.clear();
       wake_pending_ = false;  // it may be waiting for the socket: wake it once more
       gone = std::exchange(gone_callback_, nullptr);
     } else {
       bytes_ += bytes;
+      behind_bytes_ += counted;
     }
     wake_reader();
   }
@@ -107,6 +110,7 @@ HttpExchange::Taken HttpExchange::take(bool want_head) {
     head_taken_ = true;
   }
   taken.bytes = std::exchange(bytes_, {});
+  behind_bytes_ = 0;
   taken.finished = finished_;
   return taken;
 }

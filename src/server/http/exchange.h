@@ -1,10 +1,9 @@
 // One reply on its way out: written by any thread of ours, sent by the connection. Either whole
 // (reply) or as a stream (open_stream, write …, finish).
 //
-// A stream's bytes wait here while the socket is full, up to a limit and one write more: a reader
-// that falls further behind is dropped, so that it costs memory to nobody. A stream's head goes out
-// with its first bytes (or a ping): until then reply() can still take its place, with a proper
-// status.
+// A stream's bytes wait here while the socket is full, up to a limit: a reader that falls further
+// behind is dropped, so that it costs memory to nobody. A stream's head goes out with its first
+// bytes (or a ping): until then reply() can still take its place, with a proper status.
 //
 // Thread-safety: all methods from any thread. on_gone's callback is called with no lock held,
 // on_ready's under this exchange's lock: it must hand over and return.
@@ -58,6 +57,7 @@ class HttpExchange {
   State state_ = State::kEmpty;
   HttpReply head_;
   std::string bytes_;
+  size_t behind_bytes_ = 0;  // of bytes_, but for single writes that are larger than the backlog
   bool head_taken_ = false, finished_ = false, gone_ = false, dropped_ = false;
   bool wake_pending_ = false;  // the connection has been woken and has not taken yet
   std::function<void()> wake_, gone_callback_;
