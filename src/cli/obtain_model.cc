@@ -90,6 +90,10 @@ Result<ObtainedModel> obtain_model(const ObtainOptions& options) {
     tell_licence(name, "");
     return model;
   }
+  const bool main = options.source.revision == "main";
+  if (!begun && begun.error().kind == ErrorKind::kNotFound && main) {
+    begun.error().message += "; nor is there a folder " + name;  // most often a mistyped path
+  }
   M2_ASSIGN(model.download, std::move(begun));
   tell_licence(name, model.download->licence());
   M2_TRY(model.download->fetch_small());

@@ -223,6 +223,7 @@ def test_what_the_command_line_and_the_environment_say(pocket_files, tmp_path):
         assert done.returncode == 1 and "modelscope download" in done.stderr
         done = download(mirror, tmp_path, name="MiniMaxAI/Other", env={"HF_TOKEN": "secret"})
         assert done.returncode == 1 and "is not on the hub" in done.stderr
+        assert "nor is there a folder MiniMaxAI/Other" in done.stderr
 
 
 def test_a_pull_requests_revision(pocket_files, tmp_path):

@@ -84,7 +84,11 @@ Result<std::string> hub_endpoint(const HubEnvironment& environment) {
   const bool clean = std::all_of(endpoint.begin(), endpoint.end(), [](char c) {
     return static_cast<unsigned char>(c) > 0x20 && static_cast<unsigned char>(c) < 0x7f;
   });
-  if (!known || !clean || endpoint.find_first_of("?#@") != endpoint.npos) {
+  if (endpoint.find('@') != endpoint.npos) {  // not shown: what stands before it is a secret
+    return invalid("HF_ENDPOINT",
+                   "HF_ENDPOINT must be like https://mirror.example, without a name or password");
+  }
+  if (!known || !clean || endpoint.find_first_of("?#") != endpoint.npos) {
     return invalid("HF_ENDPOINT", "HF_ENDPOINT must be like https://mirror.example, got '{}'",
                    environment.endpoint);
   }

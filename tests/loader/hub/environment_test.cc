@@ -21,6 +21,8 @@ TEST(HubEnvironmentTest, Endpoint) {
     environment.endpoint = bad;
     EXPECT_FALSE(hub_endpoint(environment).has_value()) << bad;
   }
+  environment.endpoint = "https://user:secret@mirror.example";
+  EXPECT_EQ(hub_endpoint(environment).error().message.find("secret"), std::string::npos);
 }
 
 TEST(HubEnvironmentTest, TokenByPrecedence) {
