@@ -80,7 +80,7 @@ Result<std::vector<TokenId>> Prompts::text(const std::string& text) const {
 }
 
 Result<int32_t> Prompts::fit(std::vector<TokenId>& prompt, const GenerationOptions& options,
-                             int32_t fallback) const {
+                             int32_t fallback, const char* field) const {
   const int32_t context_tokens = context_tokens_;
   if (options.truncate_prompt_tokens != 0) {
     const size_t keep = options.truncate_prompt_tokens > 0
@@ -90,13 +90,13 @@ Result<int32_t> Prompts::fit(std::vector<TokenId>& prompt, const GenerationOptio
       prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(keep));
     }
   }
-  if (prompt.empty()) return invalid("prompt", "the prompt is empty");
+  if (prompt.empty()) return invalid(field, "the prompt is empty");
   const int64_t size = static_cast<int64_t>(prompt.size()), room = context_tokens - size;
   const int64_t wanted = options.max_tokens.value_or(fallback);
   // Nothing to be generated: the text is scored, and may fill the context.
   const int64_t least = options.max_tokens == 0 ? 0 : 1;
   if (room < least) {
-    return invalid("messages",
+    return invalid(field,
                    "This model's maximum context length is {} tokens. However, your request has {} "
                    "input tokens, which leaves no room for a reply. Please reduce its length.",
                    context_tokens, size);

@@ -33,9 +33,10 @@ class Prompts {
   Result<std::vector<TokenId>> text(const std::string& text) const;
 
   // Cuts to options.truncate_prompt_tokens, checks the length, and says how many tokens the reply
-  // may have; `fallback` where the request does not say (0: what the context leaves).
+  // may have; `fallback` where the request does not say (0: what the context leaves). `field` is
+  // what errors call the prompt.
   Result<int32_t> fit(std::vector<TokenId>& prompt, const GenerationOptions& options,
-                      int32_t fallback) const;
+                      int32_t fallback, const char* field) const;
 
   // The token sequences that spell a bad word, at a text's start and after a space.
   Result<std::vector<std::vector<TokenId>>> bad_words(const std::vector<std::string>& words) const;

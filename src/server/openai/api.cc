@@ -154,7 +154,7 @@ Status OpenAiApi::run_chat(Job& job) {
   M2_ASSIGN(EncodedChat encoded, prompts.chat(request));
   M2_ASSIGN(request.options.sampling.bad_words, prompts.bad_words(request.options.bad_words));
   M2_ASSIGN(const int32_t max_tokens,
-            prompts.fit(encoded.tokens, request.options, model_.sampling.max_tokens));
+            prompts.fit(encoded.tokens, request.options, model_.sampling.max_tokens, "messages"));
 
   SessionPlan plan = make_plan(job, std::move(request.options), chat.reply);
   plan.max_tokens.push_back(max_tokens);
@@ -205,7 +205,7 @@ Status OpenAiApi::run_completions(Job& job) {
     } else {
       tokens = std::move(std::get<std::vector<TokenId>>(prompt));
     }
-    M2_ASSIGN(const int32_t max_tokens, prompts.fit(tokens, options, fallback));
+    M2_ASSIGN(const int32_t max_tokens, prompts.fit(tokens, options, fallback, "prompt"));
     if (completion.echo) how.prompt_texts.push_back(model_.tokenizer->decode(tokens, false));
     plan.max_tokens.push_back(max_tokens);
     plan.prompts.push_back(std::move(tokens));

@@ -200,6 +200,11 @@ TEST_F(BadRequestTest, LongPromptsAreRefusedWithTheLimit) {
     EXPECT_EQ(reply.status, 400);
     EXPECT_NE(reply.body.find("maximum context length is 2048 tokens"), std::string::npos);
   }
+  std::string ids = "5";
+  for (int i = 0; i < 3000; ++i) ids += ",5";
+  const RawReply text = ask(server.port(), post("/v1/completions", "{\"prompt\":[" + ids + "]}"));
+  EXPECT_EQ(text.status, 400);
+  EXPECT_EQ(text_at(parsed(text.body), "error.param"), "prompt");
   const RawReply cut =
       server.chat(ask_for(std::string(20'000, 'q'), R"("truncate_prompt_tokens":99)"));
   EXPECT_EQ(cut.status, 200);
