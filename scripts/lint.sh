@@ -16,8 +16,13 @@ scripts/clippy.sh || status=1
 if [[ ${1:-} != --quick ]]; then
   echo "lint: clang-tidy"
   scripts/build.sh release
-  git ls-files -- 'src/*.cc' |
-    xargs -r -P "$(nproc)" -n 4 clang-tidy-16 -p build/release --quiet --warnings-as-errors='*' \
-      2>/dev/null || status=1
+  tidy() { # tree, files
+    git ls-files -- "${@:2}" |
+      xargs -r -P "$(nproc)" -n 4 clang-tidy-16 -p "$1" --quiet --warnings-as-errors='*' \
+        2>/dev/null || status=1
+  }
+  tidy build/release 'src/*.cc' ':!src/backend/cuda/'
+  # CUDA's headers come with `make cuda`.
+  [[ ! -f build/cuda/compile_commands.json ]] || tidy build/cuda 'src/backend/cuda/*.cc'
 fi
 exit $status

@@ -44,7 +44,7 @@ class Conversation {
     ReplyPrinter printer;
     ReplyStats stats;
     std::string content, reasoning;
-    const Status status = client_.stream("/chat/completions", body(), [&](const auto& event) {
+    Status status = client_.stream("/chat/completions", body(), [&](const auto& event) {
       stats.event(event);
       const std::string_view thought = delta_text(event, "reasoning");
       const std::string_view said = delta_text(event, "content");

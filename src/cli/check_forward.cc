@@ -86,7 +86,7 @@ Result<PromptRun> run_prompt(Sequence& sequence, const Capacity& capacity,
       row.draw = begin + i + 1 == total;
       row.num_logprobs = 0;
       row.temperature = 0;
-      if (!row.draw) row.target = prompt[static_cast<size_t>(begin + i + 1)];
+      if (!row.draw) row.target = prompt[size_t(begin) + size_t(i) + 1];
       rows.push_back(row);
     }
     M2_ASSIGN(const StepResult result,

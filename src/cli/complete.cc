@@ -25,7 +25,7 @@ Status complete(ApiClient& client, const ClientOptions& options, const std::stri
 
   ReplyPrinter printer;
   ReplyStats stats;
-  const Status status = client.stream("/completions", body, [&](const json::Value& event) {
+  Status status = client.stream("/completions", body, [&](const json::Value& event) {
     stats.event(event);
     const json::Value* choices = event.find("choices");
     if (!choices || !choices->is_array() || choices->as_array().empty()) return;

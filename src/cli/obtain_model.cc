@@ -30,7 +30,7 @@ Status refuse_modelscope(const ObtainOptions& options, const HubEnvironment& env
 
 // What the cache has of it; an empty folder: not all.
 Result<std::string> in_cache(const ObtainOptions& options, const HubEnvironment& environment) {
-  const auto found = find_model(options.source, environment);
+  auto found = find_model(options.source, environment);
   const bool offline = is_set(environment.offline);
   const char* hint = "HF_HUB_OFFLINE is set, so nothing is downloaded";
   if (!found) {

@@ -16,7 +16,7 @@ float sigmoid(float x) {
 
 void choose_experts(const float* logits, const float* bias, int32_t num_experts, int32_t count,
                     int32_t* chosen, float* weights) {
-  M2_CHECK(count <= kMaxExpertsPerToken && count <= num_experts);
+  M2_CHECK(count >= 1 && count <= kMaxExpertsPerToken && count <= num_experts);
   float best[kMaxExpertsPerToken];
   int32_t held = 0;
   for (int32_t e = 0; e < num_experts; ++e) {

@@ -150,7 +150,7 @@ HWY_INLINE void finish(const V (&sums)[kTokens][kRows], float* to) {
     for (int t = 0; t < kTokens; ++t) {
       for (int r = 0; r < kRows; r += 4) {
         const auto added = sum_lanes(sums[t][r], sums[t][r + 1], sums[t][r + 2], sums[t][r + 3]);
-        hn::StoreU(hn::Mul(added, factor), four, to + t * kRowBlock + r);
+        hn::StoreU(hn::Mul(added, factor), four, to + int64_t{t} * kRowBlock + r);
       }
     }
   } else if constexpr (kRows == 2 && kTokens % 2 == 0) {
@@ -158,8 +158,8 @@ HWY_INLINE void finish(const V (&sums)[kTokens][kRows], float* to) {
     for (int t = 0; t < kTokens; t += 2) {
       const auto added =
           hn::Mul(sum_lanes(sums[t][0], sums[t][1], sums[t + 1][0], sums[t + 1][1]), factor);
-      hn::StoreU(hn::LowerHalf(two, added), two, to + t * kRowBlock);
-      hn::StoreU(hn::UpperHalf(two, added), two, to + (t + 1) * kRowBlock);
+      hn::StoreU(hn::LowerHalf(two, added), two, to + int64_t{t} * kRowBlock);
+      hn::StoreU(hn::UpperHalf(two, added), two, to + int64_t{t + 1} * kRowBlock);
     }
   } else if constexpr (kRows == 1 && kTokens % 4 == 0) {
     for (int t = 0; t < kTokens; t += 4) {
@@ -259,7 +259,7 @@ void matmul_tile(const Matrix& w, int64_t row, int64_t rows, const float* const*
                  float* scratch) {
   // A few tokens' inputs are in the cache as they are; their weights come from memory, row by row.
   const int64_t width = tokens <= kFewTokens ? w.columns : kSegmentColumns;
-  float* const scaled = scratch + kRowBlock * kTokenBlock;
+  float* const scaled = scratch + int64_t{kRowBlock} * kTokenBlock;
   Segment segment{.begin = 0,
                   .end = 0,
                   .first = true,

@@ -129,7 +129,7 @@ void CudaOps::norm_qkv(const float* weight, const Matrix& qkv) {
 void CudaOps::attention(int32_t layer, const float* q_norm, const float* k_norm, Communicator&) {
   note(graphs_.pause(stream_));
   if (graphs_.skip(q_norm)) return;
-  std::byte* kv = kv_memory_.data() + 2 * layer * kv_plane_bytes();
+  std::byte* kv = kv_memory_.data() + size_t{2} * layer * kv_plane_bytes();
   const cuda::KvPlanes planes{.keys = kv,
                               .values = kv + kv_plane_bytes(),
                               .num_heads = shard_.num_kv_heads,

@@ -42,7 +42,7 @@ SampleQueue::Sizes SampleQueue::sizes_for(const OpsLimits& limits, int32_t vocab
 size_t SampleQueue::bytes(const OpsLimits& limits, int32_t vocab) {
   const Sizes sizes = sizes_for(limits, vocab);
   return sizes.rows * (sizeof(SampleRow) + sizeof(SampleResult)) +
-         sizes.history * sizeof(HistoryItem) + sizes.ints * 8 + sizes.tops * 8 + 6 * 256;
+         sizes.history * sizeof(HistoryItem) + sizes.ints * 8 + sizes.tops * 8 + size_t{6} * 256;
 }
 
 SampleQueue::SampleQueue(const OpsLimits& limits, int32_t vocab, const cuda::SampleArgs& device)

@@ -65,7 +65,7 @@ inline constexpr int32_t kMaxShares = 32;
 // multiprocessors than this is used as one of so many.
 inline constexpr int32_t kMostMultiprocessors = 256;
 constexpr int64_t most_attention_shares(int32_t decode_rows, int32_t kv_heads) {
-  const int32_t resident = divide_up(2 * kMostMultiprocessors, kv_heads);
+  const int32_t resident = divide_up(int64_t{2} * kMostMultiprocessors, kv_heads);
   return decode_rows > resident ? decode_rows : resident;
 }
 
