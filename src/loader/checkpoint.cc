@@ -113,7 +113,7 @@ std::vector<size_t> Checkpoint::open_files(const std::string& folder,
   std::string absent;
   size_t absent_count = 0;
   for (const std::string& name : names) {
-    auto file = SafetensorsFile::open(folder + "/" + name);
+    auto file = SafetensorsFile::open(fmt::format("{}/{}", folder, name));
     places.push_back(file ? files_.size() : kNoFile);
     if (file) {
       files_.push_back(std::move(*file));

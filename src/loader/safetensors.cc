@@ -257,10 +257,9 @@ Status SafetensorsFile::fetch(std::span<const std::byte> part) const {
   constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, absent from older headers
   if (part.empty()) return {};
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto address = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t begin = address / page * page;
-  const size_t length = address + part.size() - begin;
-  if (::madvise(reinterpret_cast<void*>(begin), length, kPopulateRead) == 0) return {};
+  const size_t within = reinterpret_cast<uintptr_t>(part.data()) % page;
+  std::byte* const begin = const_cast<std::byte*>(part.data()) - within;
+  if (::madvise(begin, within + part.size(), kPopulateRead) == 0) return {};
   // EINVAL: a kernel that does not know the request. The copy will then read page by page.
   if (errno != EFAULT && errno != EIO && errno != EHWPOISON) return {};
   return fail(ErrorKind::kInternal, "model",

@@ -23,7 +23,7 @@ void add_up(const void* const* shown, size_t ranks, size_t begin, size_t count, 
 
 const void* const* LocalGroup::meet(int32_t rank, const void* pointer) {
   const uint32_t round = round_;
-  const void** shown = pointers_.data() + round % 2 * size_;
+  const void** shown = pointers_.data() + size_t{round % 2} * size_;
   shown[rank] = pointer;
   if (++arrived_ == size_) {
     arrived_ = 0;

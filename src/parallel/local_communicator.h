@@ -24,7 +24,10 @@ class LocalGroup {
   static constexpr size_t kStagedBytes = 16384;
 
   LocalGroup(int32_t size, bool spin)
-      : size_(size), spin_(spin), pointers_(2 * size), staged_(2 * size * kStagedBytes) {}
+      : size_(size),
+        spin_(spin),
+        pointers_(size_t{2} * size),
+        staged_(size_t{2} * size * kStagedBytes) {}
 
   int32_t size() const { return size_; }
   // A rank has two places in turn: a peer that still reads one has not come to the meeting about

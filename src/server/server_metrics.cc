@@ -23,10 +23,12 @@ const Bounds kRequestTime = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
 // 1, 2, 5, 10, … up to `most`.
 Bounds one_two_five(double most) {
   Bounds bounds;
-  for (double power = 1; power <= most; power *= 10) {
+  double power = 1;
+  while (power <= most) {
     for (const double step : {1, 2, 5}) {
       if (step * power <= most) bounds.push_back(step * power);
     }
+    power *= 10;
   }
   return bounds;
 }

@@ -201,7 +201,8 @@ void Session::count_ended(int32_t index, FinishReason reason) {
 
 void Session::emit(int32_t index) {
   Choice& choice = *choices_[index];
-  ReplyPiece piece = std::exchange(choice.pending, {});
+  ReplyPiece piece = std::move(choice.pending);
+  choice.pending = {};
   choice.pending.choice = index;
   piece.delta = choice.text.take_pending();
   piece.tool_calls = choice.text.tool_calls();

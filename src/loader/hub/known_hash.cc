@@ -12,7 +12,7 @@ std::string known_hash(const std::string& folder, const std::string& file) {
   std::error_code error;
   const auto target = std::filesystem::read_symlink(folder + "/" + file, error);
   if (!error && target.parent_path().filename() == "blobs") {
-    const std::string name = target.filename().string();
+    std::string name = target.filename().string();
     if (is_blob_name(name)) return name;
   }
   // Three lines: commit, hash, time.
