@@ -154,6 +154,7 @@ void Session::take_tokens(Choice& choice, const RequestOutput& output) {
     ++choice.tokens_since_piece;
     ++usage_.completion_tokens;
     pending.tokens.push_back(token);
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.Move): a pending piece that was moved is a new one
     if (i < output.logprobs.size()) pending.logprobs.push_back(output.logprobs[i]);
     const bool ends = output.finish == FinishReason::kStop && output.stop_token == token &&
                       i + 1 == output.tokens.size();
