@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <mutex>
 
@@ -86,6 +87,52 @@ TEST(PiecesTest, LargeTensorsComeInPieces) {
     fill_dummy_scales(slice, 7, reinterpret_cast<float*>(direct.data() + slice.scale_offset));
   }
   expect_same(staged, direct);
+}
+
+// A block that makes random matrices where they will be, element by element as random_runs.h says.
+class RunsBlock final : public WeightBlock {
+ public:
+  explicit RunsBlock(size_t bytes) : memory_(bytes) {}
+  std::byte* base() override { return memory_.data(); }
+  Status put(size_t offset, size_t, const Fill& fill) override {
+    return fill(memory_.data() + offset);
+  }
+  Result<bool> put_runs(size_t offset, const RandomRuns& runs) override {
+    EXPECT_TRUE(runs.whole());
+    std::byte* to = memory_.data() + offset;
+    for (int64_t row = runs.row_begin; row < runs.row_begin + runs.row_count; ++row) {
+      for (int64_t i = 0; i < runs.column_count; ++i, to += runs.element_bytes) {
+        const int64_t element = row * runs.columns + runs.column_begin + i;
+        const int64_t from =
+            RandomRuns::place(runs.key, element / RandomRuns::kRun) + element % RandomRuns::kRun;
+        std::copy_n(runs.pool.data() + from * runs.element_bytes, runs.element_bytes, to);
+      }
+    }
+    bytes_made_ += runs.row_count * runs.column_count * runs.element_bytes;
+    return true;
+  }
+  Status finish() override { return {}; }
+  size_t bytes_made() const { return bytes_made_; }
+
+ private:
+  HostMemory memory_;
+  std::atomic<size_t> bytes_made_ = 0;
+};
+
+TEST(PiecesTest, RunsGiveWhatIsFilledIn) {
+  const ModelConfig config = test::tiny_config();
+  for (const bool experts : {false, true}) {
+    for (int32_t rank = 0; rank < 2; ++rank) {
+      const Shard shard = make_shard(config, {2, experts}, rank).value();
+      const size_t bytes = weights_bytes(config, shard);
+      HostMemory direct(bytes);
+      RunsBlock block(bytes);
+      fill_dummy(config, shard, 7, 1, direct.data());
+      ASSERT_TRUE(fill_dummy(config, shard, 7, 3, block));
+      EXPECT_EQ(std::memcmp(block.base(), direct.data(), bytes), 0);
+      EXPECT_GT(block.bytes_made(), bytes / 2);
+    }
+  }
 }
 
 TEST(PiecesTest, MatricesAreCutWhereTheirScalesAre) {

@@ -171,7 +171,7 @@ void launch_kind(const LinearArgs& a, const Queue& queue) {
   a.tokens <= 64 ? launch<kKind, Form<4, 2, 4>>(a, queue) : launch<kKind, Form<4, 2, 8>>(a, queue);
 }
 
-constexpr int32_t kRows = 4 * kRowTiles * 16;  // of a block
+constexpr int32_t kRows = Form<4, 2, 2>::kRows;  // of a block in each form
 
 }  // namespace
 

@@ -30,11 +30,11 @@ using ManyTokens = Form<2, 2, 4>;  // 128 rows, and two blocks that do not wait 
 using FewRows = Form<4, 2, 2>;     // the same with more warps, for few blocks
 using FewTokens = Form<8, 1, 2>;   // 256 rows; no warp is idle when a tile has few
 
-// Rows of 64 columns without padding; where a vector of 16 bytes lies in its row depends on the
-// row, so that what a warp reads at once lies in different banks.
+// Where a vector lies in its row: place() of tile_product.cuh.
 template <typename F, bool kFp8>
 struct Stage {
-  static constexpr int32_t kRowBytes = kFp8 ? 64 : 128, kXRowBytes = 128;
+  static constexpr int32_t kRowBytes = Chunk<kFp8>::kRowBytes;
+  static constexpr int32_t kXRowBytes = Chunk<kFp8>::kTokenBytes;
   unsigned char weights[F::kRows * kRowBytes];
   unsigned char x[kTileTokens * kXRowBytes];
 };
@@ -48,7 +48,8 @@ template <LinearKind kKind, bool kFp8, typename F>
 __global__ void __launch_bounds__(F::kThreads, F::blocks(kFp8))
     tile_kernel(LinearArgs a, Mark mark) {
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
-  constexpr int32_t kBytes = kFp8 ? 1 : 2, kVectors = kFp8 ? 4 : 8;  // 16 bytes each, a row's chunk
+  constexpr int32_t kBytes = Chunk<kFp8>::kBytes;
+  constexpr int32_t kVectors = Chunk<kFp8>::kRowBytes / 16;  // of a row's chunk
   using S = Stage<F, kFp8>;
   constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies), kAhead = kStages - 1;
   extern __shared__ __align__(16) unsigned char memory[];
