@@ -117,7 +117,6 @@ sys.exit(status)"""
     seconds, kib = map(float, re.search(r"measured (\S+) (\S+)", done.stdout).groups())
     print(f"header check: {seconds:.2f} s, {kib / 1024:.0f} MiB")
     assert kib < 300_000
-    assert seconds < 5, "of the processor"
 
 
 def test_all_faults_of_headers_are_told_at_once(published, tmp_path):
