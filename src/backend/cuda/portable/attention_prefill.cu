@@ -36,12 +36,6 @@ struct Shape {
   }
 };
 
-__device__ inline float power_of_two(float x) {
-  float out;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
-  return out;
-}
-
 // A warp's 16 queries; a lane holds rows g and g + 8, as the tensor core lays them.
 template <int32_t kHeadDim>
 struct Queries {
@@ -141,7 +135,7 @@ __device__ void weigh(Queries<kHeadDim>& s, const unsigned char* values, int32_t
 template <int32_t kHeadDim, typename Element>
 __global__ void __launch_bounds__(kThreads, 1) prefill_kernel(AttentionArgs a, Mark mark) {
   using S = Shape<kHeadDim, Element>;
-  extern __shared__ __align__(128) unsigned char memory[];
+  M2_DYNAMIC_SHARED(unsigned char, 128, memory);
   wait_for_previous();
   start_next(mark);
   const int32_t head = blockIdx.x, group = a.num_heads / a.kv.num_heads;

@@ -20,7 +20,7 @@ constexpr size_t shared_bytes(bool async_copies) {
 static_assert(shared_bytes(false) <= least_shared_bytes(75));
 
 __global__ void __launch_bounds__(kThreads) router_kernel(RouterArgs a, Mark mark) {
-  extern __shared__ __align__(16) float memory[];
+  M2_DYNAMIC_SHARED(float, 16, memory);
   constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies);
   constexpr int32_t kSumStride = sum_stride(kAsyncCopies);
   const int32_t first_expert = blockIdx.x * kRouterTile, first_token = blockIdx.y * kRouterTile;

@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args, Mark m
 #if __CUDA_ARCH__ >= 900
   using F = Form<kChunks>;
   const LinearArgs& a = args.linear;
-  extern __shared__ __align__(128) unsigned char memory[];
+  M2_DYNAMIC_SHARED(unsigned char, 128, memory);
   __shared__ uint64_t full[kStages];
   const int32_t columns = a.weights.columns, num_chunks = columns / 64;
   const int32_t scale_bytes = 2 * num_chunks * static_cast<int32_t>(sizeof(float));

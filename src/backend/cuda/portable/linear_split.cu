@@ -40,7 +40,7 @@ template <LinearKind kKind, typename F>
 __global__ void __launch_bounds__(F::kThreads, 1) split_kernel(LinearArgs a, Mark mark) {
 #if __CUDA_ARCH__ >= 900
   constexpr int32_t kStages = F::kStages;
-  extern __shared__ __align__(128) unsigned char memory[];  // [stages][weights, then tokens]
+  M2_DYNAMIC_SHARED(unsigned char, 128, memory);  // [stages][weights, then tokens]
   __shared__ uint64_t full[kStages], empty[kStages];
   // [row warps][chunks + 1] what the sums are multiplied by before a chunk, and at the end.
   auto* ratios = reinterpret_cast<float*>(memory + kStages * F::kStageBytes);

@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 3 : 2)
   constexpr bool kGrouped = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr int32_t kTokens = 8 * kColumnTiles, kSums = 4 * kColumnTiles;
   constexpr int32_t kDepth = ring_stages(S::kDepth, kAsyncCopies);
-  extern __shared__ uint4 memory[];
+  M2_DYNAMIC_SHARED(uint4, 16, memory);
   // [slots][vector][threads], then sums [2][warps][kSums][32], then the work list.
   uint4* ring = memory + threadIdx.x;
   auto* shared = reinterpret_cast<float*>(memory + kDepth * 2 * S::kVectors * kThreads);

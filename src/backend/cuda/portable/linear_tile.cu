@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(F::kThreads, F::blocks(kFp8))
   constexpr int32_t kVectors = Chunk<kFp8>::kRowBytes / 16;  // of a row's chunk
   using S = Stage<F, kFp8>;
   constexpr int32_t kStages = ring_stages(kMostStages, kAsyncCopies), kAhead = kStages - 1;
-  extern __shared__ __align__(16) unsigned char memory[];
+  M2_DYNAMIC_SHARED(unsigned char, 16, memory);
   if constexpr (kGrouped) {
     wait_for_previous();
     start_next(mark);

@@ -27,7 +27,7 @@ struct Shape {
 template <LinearKind kKind, int32_t kRowWarps, int32_t kTokens>
 __global__ void __launch_bounds__(kThreads) wide_kernel(LinearArgs a, Mark mark) {
   using S = Shape<kRowWarps, kTokens>;
-  extern __shared__ __align__(16) unsigned char memory[];
+  M2_DYNAMIC_SHARED(unsigned char, 16, memory);
   unsigned char* x_ring = memory + kStages * S::kWeightBytes;
   const int32_t columns = a.weights.columns, num_stages = columns / S::kColumns;
   const int32_t first_row = blockIdx.x * S::kRows, first = blockIdx.y * kTokens;

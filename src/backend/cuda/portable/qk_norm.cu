@@ -11,7 +11,7 @@ constexpr int32_t kAtOnce = 3;  // parts beside the first whose loads are under 
 // from there; without, where a block has no room for them, they are read again, and are one part.
 template <int32_t kThreads, bool kStaged>
 __global__ void __launch_bounds__(kThreads) qk_norm_kernel(QkNormArgs a, Mark mark) {
-  extern __shared__ __align__(16) float staged[];  // [q, k, v]
+  M2_DYNAMIC_SHARED(float, 16, staged);  // [q, k, v]
   __shared__ float shared[32];
   const int32_t t = blockIdx.x, head_dim = a.kv.head_dim;
   const int32_t q_width = a.num_heads * head_dim, kv_width = a.kv.num_heads * head_dim;

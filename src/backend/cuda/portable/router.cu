@@ -139,7 +139,7 @@ __device__ void sort_pairs(const GroupStep& args, int32_t* counts) {
 
 template <int32_t kThreads>
 __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark mark) {
-  extern __shared__ int32_t counts[];
+  M2_DYNAMIC_SHARED(int32_t, 4, counts);
   for (int32_t i = threadIdx.x; i < kThreads / 32 * args.group.num_experts; i += kThreads) {
     counts[i] = 0;
   }
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads) group_kernel(GroupStep args, Mark ma
 constexpr int32_t kMostThreads = 1024, kSumThreads = 512;
 constexpr size_t kStaticBytes = size_t{4} << 10;  // of shared memory, at most
 __global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args, Mark mark) {
-  extern __shared__ int32_t counts[];
+  M2_DYNAMIC_SHARED(int32_t, 4, counts);
   __shared__ float logits[kMaxExperts];
   __shared__ bool is_last;
   const ChooseArgs& a = args.choose;

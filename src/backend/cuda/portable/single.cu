@@ -122,9 +122,7 @@ __device__ void produce(const SingleArgs& a, const Layout& l, const int32_t* exp
 }
 
 // Of the compute warps alone.
-__device__ inline void sync_warps() {
-  asm volatile("bar.sync 1, %0;" ::"n"(kWarps * 32) : "memory");
-}
+__device__ inline void sync_warps() { sync_some_threads<1, kWarps * 32>(); }
 
 // The norm's weights, of the vectors that a thread norms: they may be read before the kernel ahead
 // has ended.
@@ -192,7 +190,7 @@ __global__ void __launch_bounds__(kThreads, 1) single_kernel(SingleArgs a, Mark 
   constexpr bool kExperts = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   // The second set of rows has inputs of its own.
   constexpr bool kTwice = kKind == LinearKind::kAdd || kKind == LinearKind::kDown;
-  extern __shared__ __align__(128) unsigned char memory[];
+  M2_DYNAMIC_SHARED(unsigned char, 128, memory);
   __shared__ uint64_t full[kMostStages], empty[kMostStages];
   __shared__ int32_t experts[kMostSingleChoices];
   __shared__ float weights[kMostSingleChoices];
