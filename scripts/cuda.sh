@@ -5,6 +5,8 @@
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 and as PTX: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
+#   scripts/cuda.sh test-emulated [ARG …]  some of them on the emulated GPU, in tree build/cuda-ci: what
+#                                   CI does. M2_EMULATOR_SEED=N has another order of everything
 #   scripts/cuda.sh build-sm70      builds m2 and the plug-in for 7.0 and 7.2, for which CUDA 13 does
 #                                   not compile: clang 19 does, over CUDA 12.9 wheels (285 MB)
 #   scripts/cuda.sh compile-sm70    compiles that plug-in alone: what CI does
@@ -97,7 +99,7 @@ configure() { # tree, architectures, more
   }
 }
 
-command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test|build-sm70|compile-sm70|test-sm70}
+command=${1:?usage: scripts/cuda.sh toolkit|build|compile|test|test-emulated|build-sm70|compile-sm70|test-sm70}
 shift
 export CCACHE_BASEDIR=$PWD
 case $command in
@@ -124,6 +126,17 @@ case $command in
     toolkit_sm70
     configure build/cuda-ci "90a;80-virtual" -DM2_CUDA_SM70_TOOLKIT="$sm70"
     ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda_sm70
+    ;;
+  test-emulated)
+    # Under the name by which the plug-in is opened. A fault ends the program, which counts as failed.
+    mkdir -p build/cuda-ci
+    configure build/cuda-ci "90a;80-virtual"
+    ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda_emulated backend_cuda_test
+    rm -rf build/cuda-ci/results
+    mkdir -p build/cuda-ci/results
+    export GTEST_FILTER='CudaPlanted.*:CudaMixed.ARow*:CudaStep.*'
+    LD_LIBRARY_PATH=$PWD/build/cuda-ci/emulated${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
+      GTEST_OUTPUT="json:$PWD/build/cuda-ci/results/" build/cuda-ci/bin/backend_cuda_test "$@"
     ;;
   test-sm70)
     # Under the name by which a newer GPU's plug-in is opened.

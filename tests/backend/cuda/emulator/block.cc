@@ -1,0 +1,136 @@
+#include "tests/backend/cuda/emulator/block.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "tests/backend/cuda/emulator/fault.h"
+#include "tests/backend/cuda/emulator/machine.h"
+#include "tests/backend/cuda/emulator/memory_barrier.h"
+
+namespace m2::emulator {
+
+Block::Block(Machine& machine, uint3 block_index, dim3 shape, size_t shared_bytes,
+             std::vector<Thread*> threads)
+    : index(block_index),
+      machine_(machine),
+      memory_(shared_bytes),
+      copies_(*this, static_cast<int32_t>(threads.size())),
+      threads_(std::move(threads)),
+      ready_(threads_),
+      live_(static_cast<int32_t>(threads_.size())),
+      warps_((threads_.size() + kWarpLanes - 1) / kWarpLanes) {
+  for (int32_t i = 0; i < live_; ++i) {
+    Thread& thread = *threads_[i];
+    const auto n = static_cast<unsigned>(i);
+    thread.block = this;
+    thread.index = {n % shape.x, n / shape.x % shape.y, n / shape.x / shape.y};
+    thread.number = i;
+    thread.waits_for = nullptr;
+  }
+}
+
+void Block::sync(int32_t number, int32_t count) {
+  Barrier& barrier = barriers_[number];
+  if (!barrier.here.empty() && barrier.count != count) {
+    fault("threads come to barrier {} for {} and for {} threads", number, barrier.count, count);
+  }
+  barrier.count = count;
+  Thread& self = machine_.current();
+  self.waits_for = number == 0 ? "__syncthreads" : "a numbered barrier";
+  barrier.here.push_back(&self);
+  release_if_all(barrier);
+  machine_.suspend();
+}
+
+void Block::release_if_all(Barrier& barrier) {
+  const int32_t count = barrier.count == kAllThreads ? live_ : barrier.count;
+  if (!barrier.here.empty() && std::ssize(barrier.here) >= count) release(barrier.here);
+}
+
+void Block::release(std::vector<Thread*>& threads) {
+  for (Thread* thread : threads) make_ready(*thread);
+  threads.clear();
+}
+
+const Slot* Block::exchange(Collective kind, const Slot& own, void (*combine)(Slot*)) {
+  Thread& self = machine_.current();
+  Warp& warp = warps_[self.number / kWarpLanes];
+  if (!warp.here.empty() && warp.kind != kind) {
+    fault("lanes of a warp are at different operations of the warp");
+  }
+  warp.kind = kind;
+  auto& slots = warp.slots[warp.round % warp.slots.size()];
+  slots[self.number % kWarpLanes] = own;
+  if (std::ssize(warp.here) + 1 < kWarpLanes) {
+    self.waits_for = "the other lanes of its warp";
+    warp.here.push_back(&self);
+    machine_.suspend();
+  } else {
+    if (combine != nullptr) combine(slots.data());
+    ++warp.round;
+    release(warp.here);
+  }
+  return slots.data();
+}
+
+void Block::wait(uint64_t* barrier, uint32_t parity) {
+  machine_.give_way();
+  while (!MemoryBarrier::at(barrier).ended(parity)) {
+    machine_.current().waits_for = "a barrier in shared memory";
+    waiters_.push_back({&machine_.current(), barrier});
+    machine_.suspend();
+  }
+}
+
+void Block::arrive(uint64_t* barrier, int64_t expected_bytes) {
+  if (MemoryBarrier::at(barrier).arrive(expected_bytes)) phase_ended(barrier);
+}
+
+void Block::landed(uint64_t* barrier, int64_t bytes) {
+  if (MemoryBarrier::at(barrier).land(bytes)) phase_ended(barrier);
+}
+
+void Block::phase_ended(const uint64_t* barrier) {
+  std::erase_if(waiters_, [&](const Waiter& waiter) {
+    if (waiter.barrier != barrier) return false;
+    make_ready(*waiter.thread);
+    return true;
+  });
+}
+
+Thread& Block::take(uint32_t pick) {
+  std::swap(ready_[pick % ready_.size()], ready_.back());
+  Thread& thread = *ready_.back();
+  ready_.pop_back();
+  return thread;
+}
+
+void Block::make_ready(Thread& thread) {
+  thread.waits_for = nullptr;
+  ready_.push_back(&thread);
+}
+
+// Barriers of all threads are of those that are left.
+void Block::end(Thread& thread) {
+  thread.waits_for = "nothing: it has ended";
+  --live_;
+  for (Barrier& barrier : barriers_) {
+    if (barrier.count == kAllThreads) release_if_all(barrier);
+  }
+  if (live_ == 0 && copies_.has_bulk()) fault("a block ends while copies into it are under way");
+}
+
+std::string Block::waiting() const {
+  std::map<std::string, int32_t> counts;
+  for (const Thread* thread : threads_) {
+    if (thread->waits_for != nullptr) ++counts[thread->waits_for];
+  }
+  std::string text;
+  for (const auto& [what, count] : counts) {
+    text += fmt::format("{}{} wait for {}", text.empty() ? "" : ", ", count, what);
+  }
+  return text;
+}
+
+}  // namespace m2::emulator

@@ -1,0 +1,108 @@
+// A block of a kernel under way: its threads, what they wait for, and the copies into its shared
+// memory that are still to land. The calls below are those of the thread that runs; they return
+// when what it waits for has come, and other threads have run meanwhile.
+//
+// Thread-safety: none; machine.h says who runs.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/backend/cuda/emulator/copies.h"
+#include "tests/backend/cuda/emulator/fiber.h"
+#include "tests/backend/cuda/emulator/shared_memory.h"
+
+namespace m2::emulator {
+
+class Block;
+class Machine;
+
+inline constexpr int32_t kWarpLanes = 32;
+inline constexpr int32_t kBarriers = 16;  // of a block, beside those in its shared memory
+
+struct Thread {
+  explicit Thread(void (*body)(void*)) : fiber(body, this) {}
+
+  Fiber fiber;
+  Block* block = nullptr;
+  uint3 index{};
+  int32_t number = 0;               // in the block
+  const char* waits_for = nullptr;  // null: it can run
+};
+
+// What the lanes of a warp do together: all must do the same.
+enum class Collective : uint8_t { kSync, kShuffle, kVote, kMatch, kProduct };
+
+// What a lane brings to it, and what it is left with.
+struct alignas(16) Slot {
+  std::array<std::byte, 32> bytes;
+};
+
+class Block {
+ public:
+  // The threads are its own until it is finished.
+  Block(Machine& machine, uint3 index, dim3 shape, size_t shared_bytes,
+        std::vector<Thread*> threads);
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  const uint3 index;
+
+  // Waits for `count` threads at barrier `number`; for all that have not ended with kAllThreads.
+  static constexpr int32_t kAllThreads = -1;
+  void sync(int32_t number, int32_t count);
+  // Waits for all lanes of the warp. Each brings a slot; the last one to come calls `combine`, if
+  // there is one, on the slots of all. What is returned stays until the warp's next but one.
+  const Slot* exchange(Collective kind, const Slot& own, void (*combine)(Slot*) = nullptr);
+  // Waits until the phase of this parity has ended.
+  void wait(uint64_t* barrier, uint32_t parity);
+  // A thread came to a barrier in shared memory, and announces bytes that are to land.
+  void arrive(uint64_t* barrier, int64_t expected_bytes);
+  void landed(uint64_t* barrier, int64_t bytes);
+
+  Copies& copies() { return copies_; }
+  SharedMemory& memory() { return memory_; }
+
+  // For the machine.
+  bool finished() const { return live_ == 0; }
+  bool can_run() const { return !ready_.empty(); }
+  Thread& take(uint32_t pick);  // one that can run
+  void make_ready(Thread& thread);
+  void end(Thread& thread);
+  std::string waiting() const;  // how many threads wait for what
+  const std::vector<Thread*>& threads() const { return threads_; }
+
+ private:
+  struct Barrier {
+    int32_t count = 0;  // kAllThreads too
+    std::vector<Thread*> here;
+  };
+  struct Warp {
+    Collective kind{};
+    uint32_t round = 0;
+    std::vector<Thread*> here;
+    std::array<std::array<Slot, kWarpLanes>, 2> slots;
+  };
+  struct Waiter {
+    Thread* thread;
+    const uint64_t* barrier;
+  };
+  void release(std::vector<Thread*>& threads);
+  void release_if_all(Barrier& barrier);
+  void phase_ended(const uint64_t* barrier);
+
+  Machine& machine_;
+  SharedMemory memory_;
+  Copies copies_;
+  std::vector<Thread*> threads_, ready_;
+  int32_t live_;
+  std::array<Barrier, kBarriers> barriers_;
+  std::vector<Warp> warps_;
+  std::vector<Waiter> waiters_;
+};
+
+}  // namespace m2::emulator

@@ -1,0 +1,71 @@
+// Runs kernels on the host, block by block, as a GPU may: in any order that a kernel allows.
+// Threads change places where they wait for each other, blocks now and then, and copies land when
+// chance has it. All chance comes from one seed, so that a failure can be had again.
+//
+// What a GPU does to a wrong kernel is a fault here (fault.h). Not seen are races between two
+// points at which threads wait, in memory too; nor is time.
+//
+// Thread-safety: run() from any thread, one kernel after another. The rest is for what runs.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <vector>
+
+#include "tests/backend/cuda/emulator/block.h"
+
+// What a kernel reads of itself; the machine keeps them.
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+namespace m2::emulator {
+
+struct Launch {
+  dim3 grid, block;
+  size_t shared_bytes = 0;
+  std::function<void()> kernel;  // of one thread
+};
+
+class Machine {
+ public:
+  explicit Machine(uint32_t seed) : random_(seed) {}
+
+  void run(const Launch& launch);
+
+  // The thread that runs.
+  Thread& current() { return *current_; }
+  // Returns when the thread can run, of which its block has been told or will be.
+  void suspend();
+  // Others may run first.
+  void give_way();
+  bool chance(uint32_t one_in) { return random(one_in) == 0; }
+
+ private:
+  static void run_threads(void* thread);
+  uint32_t random(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
+  std::unique_ptr<Block> begin(const Launch& launch, uint3 index);
+  void resume(Block& block);
+  bool can_run(Block& block);
+  void switch_from(Fiber& fiber, Thread& to);
+  [[noreturn]] void stuck(const Launch& launch) const;
+
+  std::mutex one_at_a_time_;
+  std::minstd_rand random_;
+  const Launch* launch_ = nullptr;
+  Thread* current_ = nullptr;
+  Fiber main_;
+  std::vector<std::unique_ptr<Thread>> made_;
+  std::vector<Thread*> idle_;
+  std::vector<std::unique_ptr<Block>> under_way_;
+};
+
+// That of this library: what a kernel calls has no other way to it. Its seed is M2_EMULATOR_SEED, 1
+// where that is not set.
+extern Machine the_machine;
+inline Machine& machine() { return the_machine; }
+
+}  // namespace m2::emulator
