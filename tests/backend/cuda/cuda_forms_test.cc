@@ -1,0 +1,157 @@
+// Every form of the kernels, at the smallest shapes and steps that take it: small enough for an
+// emulated GPU (tests/backend/cuda/emulator). Steps are compared with the CPU's, token by token.
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/backend/cuda/compare_logits.h"
+#include "tests/backend/cuda/gpu.h"
+
+namespace m2::test {
+namespace {
+
+constexpr double kTolerance = 0.08;  // as cuda_model_test.cc has it
+constexpr int32_t kBlocks = 96;
+
+// Both experts work on all tokens, so that no choice turns on a rounding.
+ModelConfig tiny() {
+  ModelConfig config = small_config();
+  config.num_experts = config.experts_per_token = 2;
+  return config;
+}
+
+// Steps of a few tokens have kernels of their own, experts bulk copies, products parts, and six
+// query heads share a KV head, as in the real model.
+ModelConfig every_kernel() {
+  ModelConfig config = tiny();
+  config.hidden_size = 512;
+  config.num_heads = 12;
+  config.expert_width = 256;
+  return config;
+}
+
+class CudaForms : public ::testing::Test {
+ protected:
+  void SetUp() override { M2_NEEDS_GPU(); }
+
+  void make(const ModelConfig& config, int32_t num_tokens, DType kv_dtype = DType::kF32) {
+    OpsLimits limits = small_limits(config);
+    limits.num_blocks = kBlocks;
+    limits.kv_dtype = kv_dtype;
+    const Model model = dummy_model(config, 3);
+    tokens_ = some_tokens(num_tokens, config.vocab_size, 1);
+    oracle_ = Runner(model, limits).sequence(tokens_, num_tokens);
+    cuda_ = std::make_unique<Runner>(model, gpu_ops(config, model.shard, limits));
+  }
+  // The tokens from `context` on; what is before them lies in the slot's blocks.
+  Piece piece(int32_t slot, int32_t context, int32_t count) const {
+    const auto begin = tokens_.begin() + context;
+    Piece made{{begin, begin + count}, context, {}, slot};
+    const int32_t blocks = kBlocks / kSlots;
+    for (int32_t i = 0; i < blocks; ++i) made.blocks.push_back((slot + 1) * blocks - 1 - i);
+    return made;
+  }
+  void expect_near(const std::vector<Piece>& pieces, double tolerance = kTolerance) {
+    std::vector<Logits> want;
+    for (const Piece& p : pieces) {
+      const auto begin = oracle_.begin() + p.context;
+      want.insert(want.end(), begin, begin + std::ssize(p.tokens));
+    }
+    const LogitComparison result = compare_logits(cuda_->step(pieces), want, tolerance);
+    EXPECT_TRUE(result.over.empty())
+        << result.over.size() << " of " << want.size() << " tokens, largest " << result.largest;
+    EXPECT_TRUE(result.wrong_top.empty());
+  }
+  // One sequence by chunks: what the kernels of one size leave in the cache those of another read.
+  void expect_chunks(const std::vector<int32_t>& chunks, double tolerance = kTolerance) {
+    int32_t context = 0;
+    for (const int32_t count : chunks) {
+      SCOPED_TRACE(std::to_string(count) + " tokens after " + std::to_string(context));
+      expect_near({piece(0, context, count)}, tolerance);
+      context += count;
+    }
+  }
+
+  static constexpr int32_t kSlots = 12;  // of 8 blocks each
+
+  std::vector<int32_t> tokens_;
+  std::vector<Logits> oracle_;
+  std::unique_ptr<Runner> cuda_;
+};
+
+TEST_F(CudaForms, ChunksOfFp8) {
+  make(every_kernel(), 128);
+  expect_chunks({70, 33, 12, 8, 3, 1, 1});
+}
+
+// Sequences of several lengths that bring their prompts together, and then a token each, some of
+// them: a single one, a few, and more.
+TEST_F(CudaForms, RowsThatDecode) {
+  make(every_kernel(), 32);
+  std::vector<int32_t> contexts{1, 2, 1, 3, 5, 16, 1, 4, 2, 15, 6, 25};
+  std::vector<Piece> prompts;
+  for (int32_t slot = 0; slot < kSlots; ++slot) prompts.push_back(piece(slot, 0, contexts[slot]));
+  expect_near(prompts);
+  for (const int32_t rows : {1, 2, 5, 8, 12}) {
+    SCOPED_TRACE(std::to_string(rows) + " rows");
+    std::vector<Piece> decode;
+    for (int32_t slot = kSlots - rows; slot < kSlots; ++slot) {
+      decode.push_back(piece(slot, contexts[slot]++, 1));
+    }
+    expect_near(decode);
+  }
+}
+
+TEST_F(CudaForms, WidthsThatFewKernelsServe) {
+  ModelConfig config = tiny();
+  config.hidden_size = 192;
+  make(config, 124);
+  expect_chunks({80, 36, 7, 1});
+}
+
+TEST_F(CudaForms, ManyTokens) {
+  ModelConfig config = tiny();
+  config.num_layers = 1;
+  config.hidden_size = 128;
+  config.num_heads = 2, config.num_kv_heads = 1;
+  make(config, 120);
+  expect_near({piece(0, 0, 90), piece(1, 0, 60), piece(2, 0, 120)});
+  expect_chunks({90, 30});
+}
+
+TEST_F(CudaForms, ExpertsOfManyColumns) {
+  ModelConfig config = tiny();
+  config.num_layers = 1;
+  config.hidden_size = 1792;
+  config.expert_width = 256;
+  make(config, 4);
+  expect_chunks({4});
+}
+
+TEST_F(CudaForms, Bf16) {
+  ModelConfig config = tiny();
+  config.weight_format = WeightFormat::kBF16;
+  make(config, 96);
+  expect_chunks({70, 20, 5, 1});
+}
+
+// What rounds otherwise in FP8 is off by a sixteenth.
+TEST_F(CudaForms, HeadsOf64AndFp8Cache) {
+  constexpr double kFp8Tolerance = 0.3;
+  ModelConfig config = tiny();
+  config.head_dim = 64, config.rotary_dim = 32, config.num_heads = 16;
+  config.expert_width = 256;
+  for (const DType kv_dtype : {DType::kF32, DType::kF8E4M3}) {
+    make(config, 64, kv_dtype);
+    expect_chunks({40, 20, 2, 1, 1}, kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
+  }
+}
+
+TEST_F(CudaForms, Fp8CacheOfHeadsOf128) {
+  constexpr double kFp8Tolerance = 0.3;
+  make(tiny(), 64, DType::kF8E4M3);
+  expect_chunks({40, 22, 1, 1}, kFp8Tolerance);
+}
+
+}  // namespace
+}  // namespace m2::test
