@@ -119,13 +119,13 @@ TEST_F(CudaForms, ManyTokens) {
   expect_chunks({90, 30});
 }
 
-TEST_F(CudaForms, ExpertsOfManyColumns) {
+TEST_F(CudaForms, ManyColumns) {
   ModelConfig config = tiny();
   config.num_layers = 1;
   config.hidden_size = 1792;
   config.expert_width = 256;
-  make(config, 4);
-  expect_chunks({4});
+  make(config, 24);
+  expect_chunks({20, 4});
 }
 
 TEST_F(CudaForms, Bf16) {

@@ -10,16 +10,17 @@
 
 namespace m2::emulator {
 
-Block::Block(Machine& machine, uint3 block_index, dim3 shape, size_t shared_bytes,
-             std::vector<Thread*> threads)
-    : index(block_index),
+Block::Block(Machine& machine, Grid& of, uint3 at, std::vector<Thread*> threads)
+    : grid(of),
+      index(at),
       machine_(machine),
-      memory_(shared_bytes),
+      memory_(of.launch.shared_bytes),
       copies_(*this, static_cast<int32_t>(threads.size())),
       threads_(std::move(threads)),
       ready_(threads_),
       live_(static_cast<int32_t>(threads_.size())),
       warps_((threads_.size() + kWarpLanes - 1) / kWarpLanes) {
+  const dim3& shape = grid.launch.threads;
   for (int32_t i = 0; i < live_; ++i) {
     Thread& thread = *threads_[i];
     const auto n = static_cast<unsigned>(i);

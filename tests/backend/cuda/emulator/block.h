@@ -14,6 +14,7 @@
 
 #include "tests/backend/cuda/emulator/copies.h"
 #include "tests/backend/cuda/emulator/fiber.h"
+#include "tests/backend/cuda/emulator/grid.h"
 #include "tests/backend/cuda/emulator/shared_memory.h"
 
 namespace m2::emulator {
@@ -45,11 +46,11 @@ struct alignas(16) Slot {
 class Block {
  public:
   // The threads are its own until it is finished.
-  Block(Machine& machine, uint3 index, dim3 shape, size_t shared_bytes,
-        std::vector<Thread*> threads);
+  Block(Machine& machine, Grid& grid, uint3 index, std::vector<Thread*> threads);
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
+  Grid& grid;
   const uint3 index;
 
   // Waits for `count` threads at barrier `number`; for all that have not ended with kAllThreads.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -46,8 +47,15 @@ cudaError_t m2::emulator::enqueue(const cudaLaunchConfig_t& config, const void* 
     return refused(cudaErrorInvalidConfiguration);
   }
   if (config.dynamicSmemBytes > allowances.of(kernel)) return refused(cudaErrorInvalidValue);
-  config.stream->enqueue([launch = Launch{config.gridDim, config.blockDim, config.dynamicSmemBytes,
-                                          std::move(body)}] { machine().run(launch); });
+  Launch launch{config.gridDim, config.blockDim, config.dynamicSmemBytes, false, std::move(body)};
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config.attrs[i];
+    if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization) {
+      return refused(cudaErrorInvalidValue);
+    }
+    launch.overlap = attribute.val.programmaticStreamSerializationAllowed != 0;
+  }
+  config.stream->enqueue(std::make_shared<const Launch>(std::move(launch)));
   return cudaSuccess;
 }
 

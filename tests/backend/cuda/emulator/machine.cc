@@ -14,6 +14,9 @@ namespace m2::emulator {
 namespace {
 
 constexpr uint32_t kMostUnderWay = 3;    // blocks
+constexpr uint32_t kGivingWay = 8;       // one in so many chances to
+constexpr uint32_t kMostEarly = 2;       // of those, blocks of the next kernel
+constexpr uint32_t kEarlyBegin = 2;      // one in so many changes of blocks begins one
 constexpr uint32_t kBlockChange = 2048;  // one in so many changes of threads
 constexpr uint32_t kLanding = 8;         // likewise
 
@@ -22,16 +25,6 @@ uint32_t seed() {
   const uint32_t seed = text == nullptr ? 1 : static_cast<uint32_t>(std::atoi(text));
   std::printf("emulated GPU: M2_EMULATOR_SEED=%u\n", seed);
   return seed;
-}
-
-std::vector<uint3> indices(dim3 grid) {
-  std::vector<uint3> all;
-  for (unsigned z = 0; z < grid.z; ++z) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) all.push_back({x, y, z});
-    }
-  }
-  return all;
 }
 
 }  // namespace
@@ -43,30 +36,35 @@ void fault(const std::string& what) {
   std::abort();
 }
 
-void Machine::run(const Launch& launch) {
-  const std::scoped_lock lock(one_at_a_time_);
-  launch_ = &launch;
-  gridDim = launch.grid;
-  blockDim = launch.block;
-  std::vector<uint3> to_come = indices(launch.grid);
-  std::shuffle(to_come.begin(), to_come.end(), random_);
-  const uint32_t room = 1 + random(kMostUnderWay);
-  while (!to_come.empty() || !under_way_.empty()) {
-    while (!to_come.empty() && under_way_.size() < room) {
-      under_way_.push_back(begin(launch, to_come.back()));
-      to_come.pop_back();
-    }
+void Machine::run(const Launch& launch, const Launch* next) {
+  std::unique_ptr<Grid> grid = next_ ? std::move(next_) : std::make_unique<Grid>(launch);
+  if (&grid->launch != &launch) fault("another kernel was to come next");
+  end_previous(*grid);
+  uint32_t early = 0;
+  if (next != nullptr && next->overlap) {
+    next_ = std::make_unique<Grid>(*next);
+    early = random(kMostEarly + 1);
+  }
+  const size_t room = 1 + random(kMostUnderWay);
+  while (grid->unfinished > 0) {
+    if (early > 0 && !next_->to_come.empty() && chance(kEarlyBegin)) begin_block(*next_), --early;
+    const auto others = std::count_if(under_way_.begin(), under_way_.end(), [&](const auto& block) {
+      return &block->grid != grid.get();
+    });
+    while (!grid->to_come.empty() && under_way_.size() < room + others) begin_block(*grid);
     auto& block = under_way_[random(static_cast<uint32_t>(under_way_.size()))];
     resume(*block);
     if (!block->finished()) continue;
+    --block->grid.unfinished;
     idle_.insert(idle_.end(), block->threads().begin(), block->threads().end());
     std::swap(block, under_way_.back());
     under_way_.pop_back();
   }
 }
 
-std::unique_ptr<Block> Machine::begin(const Launch& launch, uint3 index) {
-  const size_t count = size_t{launch.block.x} * launch.block.y * launch.block.z;
+void Machine::begin_block(Grid& grid) {
+  const dim3& shape = grid.launch.threads;
+  const size_t count = size_t{shape.x} * shape.y * shape.z;
   std::vector<Thread*> threads;
   while (threads.size() < count) {
     if (idle_.empty()) {
@@ -76,8 +74,36 @@ std::unique_ptr<Block> Machine::begin(const Launch& launch, uint3 index) {
     threads.push_back(idle_.back());
     idle_.pop_back();
   }
-  return std::make_unique<Block>(*this, index, launch.block, launch.shared_bytes,
-                                 std::move(threads));
+  uint3& index = grid.to_come[random(static_cast<uint32_t>(grid.to_come.size()))];
+  std::swap(index, grid.to_come.back());
+  under_way_.push_back(
+      std::make_unique<Block>(*this, grid, grid.to_come.back(), std::move(threads)));
+  grid.to_come.pop_back();
+}
+
+void Machine::end_previous(Grid& grid) {
+  grid.previous_ended = true;
+  for (Thread* thread : grid.waiting) thread->block->make_ready(*thread);
+  grid.waiting.clear();
+}
+
+void Machine::may_give_way() {
+  if (chance(kGivingWay)) give_way();
+}
+
+void Machine::wait_for_previous() {
+  may_give_way();
+  Grid& grid = current_->block->grid;
+  if (grid.previous_ended) return;
+  current_->waits_for = "the kernel ahead";
+  grid.waiting.push_back(current_);
+  suspend();
+}
+
+void Machine::let_next_start() {
+  if (!current_->block->grid.previous_ended) {
+    fault("a kernel lets the next one start before it has waited for the one ahead");
+  }
 }
 
 // Copies land meanwhile, and have to where all threads wait.
@@ -91,12 +117,14 @@ bool Machine::can_run(Block& block) {
 // Until all its threads wait for something, or others' turn has come.
 void Machine::resume(Block& block) {
   block.memory().enter();
+  gridDim = block.grid.launch.blocks;
+  blockDim = block.grid.launch.threads;
   if (can_run(block)) {
     switch_from(main_, block.take(random_()));
   } else if (std::none_of(under_way_.begin(), under_way_.end(), [](const auto& other) {
                return other->can_run() || other->copies().any();
              })) {
-    stuck(*launch_);
+    stuck();
   }
 }
 
@@ -127,20 +155,21 @@ void Machine::give_way() {
 void Machine::run_threads(void* thread) {
   auto& self = *static_cast<Thread*>(thread);
   for (;;) {
-    the_machine.launch_->kernel();
+    self.block->grid.launch.kernel();
     self.block->end(self);
     the_machine.suspend();
   }
 }
 
-void Machine::stuck(const Launch& launch) const {
-  std::string text;
+void Machine::stuck() const {
+  std::string text = "a kernel hangs:";
   for (const auto& block : under_way_) {
-    text += fmt::format("; block ({}, {}, {}): {}", block->index.x, block->index.y, block->index.z,
+    const auto [x, y, z] = block->index;
+    const dim3& of = block->grid.launch.blocks;
+    text += fmt::format(" block ({}, {}, {}) of {} x {} x {}: {};", x, y, z, of.x, of.y, of.z,
                         block->waiting());
   }
-  fault("a kernel of {} x {} x {} blocks of {} threads hangs{}", launch.grid.x, launch.grid.y,
-        launch.grid.z, launch.block.x, text);
+  fault(text);
 }
 
 }  // namespace m2::emulator

@@ -10,13 +10,13 @@
 
 #include <cuda_runtime_api.h>
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <vector>
 
 #include "tests/backend/cuda/emulator/block.h"
+#include "tests/backend/cuda/emulator/grid.h"
 
 // What a kernel reads of itself; the machine keeps them.
 extern uint3 threadIdx, blockIdx;
@@ -24,38 +24,40 @@ extern dim3 blockDim, gridDim;
 
 namespace m2::emulator {
 
-struct Launch {
-  dim3 grid, block;
-  size_t shared_bytes = 0;
-  std::function<void()> kernel;  // of one thread
-};
-
 class Machine {
  public:
   explicit Machine(uint32_t seed) : random_(seed) {}
 
-  void run(const Launch& launch);
+  std::mutex& mutex() { return mutex_; }
+  // All of a kernel, and the beginning of the one that comes next on the stream, if it is known:
+  // then that one must be run next.
+  void run(const Launch& launch, const Launch* next);
 
   // The thread that runs.
   Thread& current() { return *current_; }
   // Returns when the thread can run, of which its block has been told or will be.
   void suspend();
-  // Others may run first.
+  // Others may run first: now, or by chance.
   void give_way();
+  void may_give_way();
+  // Returns when the kernel ahead of the thread's has ended.
+  void wait_for_previous();
+  void let_next_start();
   bool chance(uint32_t one_in) { return random(one_in) == 0; }
 
  private:
   static void run_threads(void* thread);
   uint32_t random(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
-  std::unique_ptr<Block> begin(const Launch& launch, uint3 index);
+  void begin_block(Grid& grid);
+  void end_previous(Grid& grid);
   void resume(Block& block);
   bool can_run(Block& block);
   void switch_from(Fiber& fiber, Thread& to);
-  [[noreturn]] void stuck(const Launch& launch) const;
+  [[noreturn]] void stuck() const;
 
-  std::mutex one_at_a_time_;
+  std::mutex mutex_;
   std::minstd_rand random_;
-  const Launch* launch_ = nullptr;
+  std::unique_ptr<Grid> next_;  // that has blocks under way already
   Thread* current_ = nullptr;
   Fiber main_;
   std::vector<std::unique_ptr<Thread>> made_;

@@ -1,20 +1,22 @@
 #include "tests/backend/cuda/emulator/stream.h"
 
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "tests/backend/cuda/emulator/machine.h"
 
+using m2::emulator::Launch;
 using m2::emulator::machine;
 
 namespace {
 
-constexpr uint32_t kAtOnce = 4;      // one in so many times
-constexpr size_t kMostPending = 64;  // that nobody waits for
+constexpr uint32_t kAtOnce = 16;      // one in so many times
+constexpr size_t kMostPending = 256;  // that nobody waits for
 
 }  // namespace
 
-void CUstream_st::enqueue(std::function<void()> item) {
+void CUstream_st::enqueue(StreamItem item) {
   if (captured != nullptr) {
     captured->work.push_back(std::move(item));
     return;
@@ -24,7 +26,19 @@ void CUstream_st::enqueue(std::function<void()> item) {
 }
 
 void CUstream_st::run_all() {
-  for (const auto& item : std::exchange(pending, {})) item();
+  const std::scoped_lock lock(machine().mutex());
+  const StreamWork work = std::exchange(pending, {});
+  for (size_t i = 0; i < work.size(); ++i) {
+    if (const auto* host = std::get_if<std::function<void()>>(&work[i])) {
+      (*host)();
+      continue;
+    }
+    const auto kernel = [](const StreamItem& item) {
+      const auto* launch = std::get_if<std::shared_ptr<const Launch>>(&item);
+      return launch == nullptr ? nullptr : launch->get();
+    };
+    machine().run(*kernel(work[i]), i + 1 < work.size() ? kernel(work[i + 1]) : nullptr);
+  }
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -98,8 +112,6 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
-  stream->enqueue([work = graph->work] {
-    for (const auto& item : work) item();
-  });
+  for (const StreamItem& item : graph->work) stream->enqueue(item);
   return cudaSuccess;
 }

@@ -7,9 +7,15 @@
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <memory>
+#include <variant>
 #include <vector>
 
-using StreamWork = std::vector<std::function<void()>>;
+#include "tests/backend/cuda/emulator/grid.h"
+
+// In order; what is no kernel is the host's.
+using StreamItem = std::variant<std::shared_ptr<const m2::emulator::Launch>, std::function<void()>>;
+using StreamWork = std::vector<StreamItem>;
 
 struct CUgraph_st {
   StreamWork work;
@@ -19,7 +25,7 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
-  void enqueue(std::function<void()> item);
+  void enqueue(StreamItem item);
   void run_all();
 
   StreamWork pending;

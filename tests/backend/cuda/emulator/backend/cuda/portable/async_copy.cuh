@@ -21,6 +21,7 @@ inline void copy_or_zero(void* to, const void* from, bool here) {
 inline void commit_copies() {
   emulator::Thread& thread = emulator::machine().current();
   thread.block->copies().commit(thread.number);
+  emulator::machine().may_give_way();
 }
 template <int32_t kLeft>
 void wait_copies() {

@@ -21,8 +21,8 @@ void sync_some_threads() {
   emulator::machine().current().block->sync(kBarrier, kThreads);
 }
 
-inline void wait_for_previous() {}
-inline void let_next_start() {}
+inline void wait_for_previous() { emulator::machine().wait_for_previous(); }
+inline void let_next_start() { emulator::machine().let_next_start(); }
 inline float load_ahead(const float* from) { return *from; }
 inline float4 load_ahead(const float4* from) { return *from; }
 
