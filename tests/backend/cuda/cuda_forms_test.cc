@@ -102,6 +102,51 @@ TEST_F(CudaForms, RowsThatDecode) {
   }
 }
 
+// A lone row has so many blocks a KV head that they join by clusters, also where its queries fill
+// more than half of the tensor core.
+TEST_F(CudaForms, ARowOfOneKvHead) {
+  for (const int32_t heads : {8, 12}) {
+    SCOPED_TRACE(std::to_string(heads) + " heads");
+    ModelConfig config = every_kernel();
+    config.num_layers = 1;
+    config.num_heads = heads, config.num_kv_heads = 1;
+    make(config, 104);
+    expect_chunks({90, 1, 9, 1, 1});
+  }
+}
+
+// More keys than are under way at once, and, where there are multiprocessors for it, than one
+// cluster takes. A few blocks stand for them, over and over.
+TEST_F(CudaForms, LongContexts) {
+  constexpr int32_t kFilled = 8;  // blocks
+  ModelConfig config = every_kernel();
+  config.num_layers = 1;
+  config.num_heads = 8, config.num_kv_heads = 1;
+  OpsLimits limits = small_limits(config);
+  limits.num_blocks = kBlocks;
+  limits.max_model_tokens = 4096;
+  const Model model = dummy_model(config, 4);
+  Runner cpu(model, limits), cuda(model, gpu_ops(config, model.shard, limits));
+  const auto prompt = some_tokens(kFilled * 16, config.vocab_size, 3);
+  cpu.sequence(prompt, kFilled * 16);
+  cuda.sequence(prompt, kFilled * 16);
+  for (const std::vector<int32_t>& contexts : {std::vector{4000}, {700}, {2500, 170, 900}}) {
+    SCOPED_TRACE(std::to_string(contexts.front()) + " keys");
+    std::vector<Piece> rows;
+    for (const int32_t context : contexts) {
+      const auto slot = static_cast<int32_t>(rows.size());
+      Piece row{some_tokens(1, config.vocab_size, 20 + slot), context, {}, slot};
+      for (int32_t b = 0; b <= context / 16; ++b) row.blocks.push_back(b % kFilled);
+      row.blocks.back() = kFilled + slot;  // its own: the new key goes there
+      rows.push_back(std::move(row));
+    }
+    const auto want = cpu.step(rows);
+    const LogitComparison result = compare_logits(cuda.step(rows), want, kTolerance);
+    EXPECT_TRUE(result.over.empty()) << result.largest;
+    EXPECT_TRUE(result.wrong_top.empty());
+  }
+}
+
 TEST_F(CudaForms, WidthsThatFewKernelsServe) {
   ModelConfig config = tiny();
   config.hidden_size = 192;

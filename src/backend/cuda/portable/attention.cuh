@@ -5,7 +5,8 @@
 //   prefill  8 warps of a block take 128 queries, and all of them the same keys, through shared
 //            memory (attention_prefill.cu)
 //   decode   rows of one token: a block takes one row and KV head and a share of its keys, its
-//            warps shares of that; the block that is last joins the shares
+//            warps shares of that; the block that is last joins the shares, of a lone row those of
+//            whole clusters (attention.cu)
 //   fused    the same for steps of such rows alone: q and k are normed and rotated, and the new key
 //            and value stored, by the blocks that need them
 #pragma once

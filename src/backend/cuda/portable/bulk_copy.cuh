@@ -6,7 +6,11 @@
 
 namespace m2::cuda {
 
-#if defined(__CUDACC__) && __CUDA_ARCH__ >= 900
+#ifdef __CUDACC__
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+
+inline constexpr bool kBulkCopies = true;
 
 __device__ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
@@ -48,7 +52,7 @@ __device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uin
       "l"(from), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
-// The same for what is read once: it leaves the L2 cache first.
+// The same copy of what is read once: it leaves the L2 cache first.
 __device__ inline uint64_t passing_through() {
   uint64_t policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
@@ -62,6 +66,22 @@ __device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uin
       "l"(from), "r"(bytes), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }
+// What was written plainly before is there for bulk copies that this thread begins afterwards.
+__device__ inline void fence_copies() { asm volatile("fence.proxy.async;" ::: "memory"); }
+
+#else
+
+inline constexpr bool kBulkCopies = false;
+
+// For the code of a kernel that has a form without bulk copies, and is made with them nowhere else.
+__device__ void init_barrier(uint64_t* barrier, uint32_t count);
+__device__ void fence_barriers();
+__device__ void expect_bytes(uint64_t* barrier, uint32_t bytes);
+__device__ void wait_barrier(uint64_t* barrier, uint32_t parity);
+__device__ void copy_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier);
+__device__ void fence_copies();
+
+#endif
 
 #endif
 

@@ -61,35 +61,48 @@ __device__ Choice choose_experts(const float* logits, const Biases<kLaneExperts>
     sigmoids[i] = sigmoid(sigmoids[i]);
     keys[i] = i * 32 + lane < num_experts ? ordered(sigmoids[i] + biases.values[i]) : 0;
   }
-  float own = 0, sum = 0;
-  int32_t own_expert = 0;
+  // What a round passes from lane to lane is used a round later, so that no round waits for it.
+  float own = 0, sum = 0, s_before = 0;
+  int32_t own_expert = 0, expert_before = 0;
+#pragma unroll 4
   for (int32_t round = 0; round < count; ++round) {
-    uint32_t best = 0;
-    int32_t at = 0;
+    uint32_t best[kLaneExperts];
+    int32_t place[kLaneExperts];
+#pragma unroll
+    for (int32_t i = 0; i < kLaneExperts; ++i) best[i] = keys[i], place[i] = i;
+#pragma unroll
+    for (int32_t distance = 1; distance < kLaneExperts; distance *= 2) {
+#pragma unroll
+      for (int32_t i = 0; i + distance < kLaneExperts; i += 2 * distance) {
+        const bool later = best[i + distance] > best[i];  // the lower one of equals
+        best[i] = later ? best[i + distance] : best[i];
+        place[i] = later ? place[i + distance] : place[i];
+      }
+    }
+    const int32_t at = place[0];
+    const uint32_t largest = warp_max(best[0]);
+    const unsigned best_lanes = __ballot_sync(kAllLanes, best[0] == largest);
+    int32_t expert = at * 32 + lane, owner = __ffs(best_lanes) - 1;
+    if (__popc(best_lanes) > 1) {  // a tie
+      owner =
+          static_cast<int32_t>(warp_min(best[0] == largest ? uint32_t(expert) : UINT32_MAX) % 32);
+    }
     float s = 0;
 #pragma unroll
     for (int32_t i = 0; i < kLaneExperts; ++i) {
-      if (keys[i] > best) best = keys[i], at = i, s = sigmoids[i];
-    }
-    const uint32_t largest = warp_max(best);
-    const unsigned best_lanes = __ballot_sync(kAllLanes, best == largest);
-    int32_t expert = at * 32 + lane, owner = __ffs(best_lanes) - 1;
-    if (__popc(best_lanes) > 1) {  // a tie
-      owner = static_cast<int32_t>(warp_min(best == largest ? uint32_t(expert) : UINT32_MAX) % 32);
+      if (i != at) continue;
+      s = sigmoids[i];
+      if (lane == owner) keys[i] = 0;
     }
     // With a broken bias nothing may be left; expert 0 then stands for it.
     if (largest == 0) expert = owner = 0, s = 0;
-    if (lane == owner) {
-#pragma unroll
-      for (int32_t i = 0; i < kLaneExperts; ++i) {
-        if (i == at) keys[i] = 0;
-      }
-    }
-    s = __shfl_sync(kAllLanes, s, owner);
-    expert = __shfl_sync(kAllLanes, expert, owner);
-    sum += s;
-    if (lane == round) own = s, own_expert = expert;
+    sum += s_before;
+    if (lane == round - 1) own = s_before, own_expert = expert_before;
+    s_before = __shfl_sync(kAllLanes, s, owner);
+    expert_before = __shfl_sync(kAllLanes, expert, owner);
   }
+  sum += s_before;
+  if (lane == count - 1) own = s_before, own_expert = expert_before;
   return {own_expert, own / (sum > 0 ? sum : 1.0f)};
 }
 

@@ -57,24 +57,46 @@ constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>(
 
 #ifdef __CUDACC__
 
-// Lets the next kernel start as soon as every block of this one has come here or ended. Only after
-// wait_for_previous(): what the kernels before this one wrote is then whole for the next one too.
-__device__ inline void start_next(const Mark& mark) {
+// After wait_for_previous(), so that a kernel which hangs is not hidden by the next one's mark.
+__device__ inline void leave_mark(const Mark& mark) {
   if (threadIdx.x == 0 && blockIdx.x + blockIdx.y + blockIdx.z == 0 && mark.place != nullptr) {
     *static_cast<volatile uint32_t*>(mark.place) = mark.value;
   }
+}
+// What a kernel does once it has waited: what the kernels before it wrote is then whole for the
+// next one too, before that one waits. let_next_start() alone may come ahead of the wait, where the
+// next kernel reads before its own nothing that a kernel of the step writes.
+__device__ inline void start_next(const Mark& mark) {
+  leave_mark(mark);
   let_next_start();
 }
 
+// Kernels of a chain share multiprocessors only where all of them ask for the same split of their
+// memory: for the largest shared one.
+template <typename Args>
+void prefer_shared(void (*kernel)(Args, Mark)) {
+  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared);
+}
+
 // More than the queue's bytes of shared memory is refused, also by a device that has more: code
-// made for an older one is tested there.
+// made for an older one is tested there. `cluster`: so many blocks along z see each other's shared
+// memory (cluster.cuh).
 template <typename Args>
 void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_bytes,
-             const Queue& queue, const Args& args) {
-  cudaLaunchAttribute overlap;
+             const Queue& queue, const Args& args, int32_t cluster = 1) {
+  cudaLaunchAttribute attributes[2];
+  int32_t count = 0;
   if (queue.overlap) {
+    cudaLaunchAttribute& overlap = attributes[count++];
     overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& size = attributes[count++];
+    size.id = cudaLaunchAttributeClusterDimension;
+    size.val.clusterDim.x = size.val.clusterDim.y = 1;
+    size.val.clusterDim.z = cluster;
   }
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
@@ -82,8 +104,8 @@ void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_by
   constexpr size_t kNoDeviceHas = size_t{1} << 30;
   config.dynamicSmemBytes = shared_bytes <= queue.shared_bytes ? shared_bytes : kNoDeviceHas;
   config.stream = queue.stream;
-  config.attrs = &overlap;
-  config.numAttrs = queue.overlap ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   (void)cudaLaunchKernelEx(&config, kernel, args,
                            queue.mark);  // the caller asks for the last error
 }

@@ -1,5 +1,6 @@
 // What kernels ask of the machine that C++ has no words for, each generation in its own way: beside
-// the copies of async_copy.cuh and bulk_copy.cuh no kernel holds assembly of its own.
+// the copies of async_copy.cuh and bulk_copy.cuh, and cluster.cuh, no kernel holds assembly of its
+// own.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -19,12 +20,6 @@
 namespace m2::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
-
-// Waits for kThreads threads of the block that call it with this number, of 1 to 15.
-template <int32_t kBarrier, int32_t kThreads>
-__device__ inline void sync_some_threads() {
-  asm volatile("bar.sync %0, %1;" ::"n"(kBarrier), "n"(kThreads) : "memory");
-}
 
 // Every kernel calls this before it touches what another kernel wrote or reads, and so before it
 // writes: then all kernels ahead of it have ended.

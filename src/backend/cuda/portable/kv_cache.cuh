@@ -32,12 +32,12 @@ struct KvPlanes {
     return head_at(blocks[position / block_tokens], head) +
            int64_t{within / kKeyGroup} * kKeyGroup * head_dim;
   }
-  __device__ void store(void* plane, int64_t at, float x) const {
-    if (fp8) {
-      static_cast<uint8_t*>(plane)[at] = __nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3);
-    } else {
-      static_cast<bf16_t*>(plane)[at] = to_bf16(x);
-    }
+  // Returns what loading will give.
+  __device__ bf16_t store(void* plane, int64_t at, float x) const {
+    if (!fp8) return static_cast<bf16_t*>(plane)[at] = to_bf16(x);
+    const uint8_t rounded = __nv_cvt_float_to_fp8(x, __NV_SATFINITE, __NV_E4M3);
+    static_cast<uint8_t*>(plane)[at] = rounded;
+    return static_cast<bf16_t>(widen_bf16_low(rounded));
   }
 #endif
 };

@@ -4,6 +4,8 @@
 //           tokens; each weight is read from memory once (linear_stream.cu)
 //   bulk    FP8 experts with few pairs each, on compute capability 9.0 and later: the same by bulk
 //           copies, the inputs in registers (linear_bulk.cu)
+//   single  dense products of up to 8 tokens, on compute capability 9.0 and later: the same by bulk
+//           copies, sums kept until several tiles are done (single.cuh)
 //   split   dense FP8 of 17 to 256 tokens: blocks take parts of the columns (linear_split.cu)
 //   wide    the same of 65 to 128 tokens where blocks have less shared memory (linear_wide.cu)
 //   tile    many tokens: 128 or 256 rows by 64 tokens through shared memory (linear_tile.cu)

@@ -33,6 +33,7 @@ struct Form {
 struct BulkArgs {
   LinearArgs linear;
   int32_t most_works;  // of a block
+  bool all_works;      // so many are all of the step's, and every block has them
 };
 
 #if __CUDA_ARCH__ >= 900
@@ -218,11 +219,20 @@ __global__ void __launch_bounds__(kThreads, 1) bulk_kernel(BulkArgs args, Mark m
     wait_for_previous();
     start_next(mark);
   }
+  // Few works are copied whole, so that no load waits for their number.
+  Work own{};
+  const bool copies = args.all_works && static_cast<int32_t>(threadIdx.x) < args.most_works;
+  if (copies) {
+    const volatile Work* from = a.lists.tiles + threadIdx.x;
+    own.matrix = from->matrix, own.first = from->first, own.count = from->count;
+  }
   const int32_t tiles = a.weights.rows / F::kRows, items = *a.lists.num_tiles * tiles;
   const auto begin = static_cast<int32_t>(int64_t{blockIdx.x} * items / gridDim.x);
   const auto end = static_cast<int32_t>(int64_t{blockIdx.x + 1} * items / gridDim.x);
-  const int32_t first_work = begin / tiles, num_works = divide_up(end, tiles) - first_work;
-  for (int32_t i = threadIdx.x; i < num_works; i += kThreads) {
+  const int32_t first_work = args.all_works ? 0 : begin / tiles;
+  const int32_t num_works = divide_up(end, tiles) - first_work;
+  if (copies) works[threadIdx.x] = own;
+  for (int32_t i = threadIdx.x; !args.all_works && i < num_works; i += kThreads) {
     works[i] = a.lists.tiles[first_work + i];
   }
   __syncthreads();
@@ -252,7 +262,8 @@ template <LinearKind kKind, int32_t kChunks>
 void launch(const LinearArgs& a, const Queue& queue) {
   using F = Form<kChunks>;
   const int32_t grid = min(a.max_tiles * (a.weights.rows / F::kRows), a.multiprocessors);
-  const int32_t most_works = a.max_tiles / grid + 2;
+  const bool all_works = a.max_tiles <= kThreads;
+  const int32_t most_works = all_works ? a.max_tiles : a.max_tiles / grid + 2;
   const int32_t scale_bytes = 2 * (a.weights.columns / 64) * int32_t{sizeof(float)};
   const size_t shared_bytes = size_t{kStages} * (F::kRows * a.weights.columns + scale_bytes) +
                               size_t{2} * kWarps * F::kSums * 32 * sizeof(float) +
@@ -260,7 +271,7 @@ void launch(const LinearArgs& a, const Queue& queue) {
   const auto kernel = bulk_kernel<kKind, kChunks>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
-  enqueue(kernel, grid, kThreads, shared_bytes, queue, BulkArgs{a, most_works});
+  enqueue(kernel, grid, kThreads, shared_bytes, queue, BulkArgs{a, most_works, all_works});
 }
 
 template <LinearKind kKind>

@@ -46,8 +46,9 @@ constexpr int32_t kLeastDiscardRows = 17, kMostDiscardRows = 512;
 // One block a row; a thread keeps its columns in registers.
 __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark) {
   __shared__ float shared[32];
+  let_next_start();  // before its wait it reads weights alone
   wait_for_previous();
-  start_next(mark);
+  leave_mark(mark);
   const int64_t row = blockIdx.x, from = a.index == nullptr ? row : a.index[row];
   auto* x = reinterpret_cast<uint2*>(a.x + from * a.width);
   const int32_t vectors = a.width / 4;
@@ -121,10 +122,11 @@ __global__ void __launch_bounds__(kRouterWarps * 32)
     const int32_t i = min(n * 32 + lane, vectors - 1);
     weights[n] = weigh(weights[n], load_ahead(norm + i));
   }
+  let_next_start();  // before its wait it reads weights alone
   wait_for_previous();
-  start_next(mark);
+  leave_mark(mark);
   if (expert >= a.router.num_experts) return;
-  for (int32_t t = 0; t < a.norm.rows; ++t) {
+  for (int32_t t = blockIdx.y; t < a.norm.rows; t += gridDim.y) {
     const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);
     const auto widened = [&](int32_t i) {
       const uint2 packed = x[i];
@@ -173,8 +175,11 @@ void launch_norm(const NormArgs& args, const Queue& queue) {
 }
 
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {
-  enqueue(norm_router_kernel, divide_up(args.router.num_experts, kRouterWarps), kRouterWarps * 32,
-          0, queue, args);
+  if (queue.overlap) prefer_shared(norm_router_kernel);
+  // Blocks of up to two tokens where there are more than four.
+  const int32_t parts = args.norm.rows <= 4 ? 1 : divide_up(args.norm.rows, 2);
+  enqueue(norm_router_kernel, dim3(divide_up(args.router.num_experts, kRouterWarps), parts),
+          kRouterWarps * 32, 0, queue, args);
 }
 
 }  // namespace m2::cuda

@@ -34,8 +34,9 @@ struct NormArgs {
 };
 void launch_norm(const NormArgs& args, const Queue& queue);
 
-// The norm and the router for few tokens: every expert's warp norms them all for itself.
-inline constexpr int32_t kNormRouterTokens = 4;
+// The norm and the router for few tokens: every expert's warp norms for itself those that it takes,
+// all of them or two.
+inline constexpr int32_t kNormRouterTokens = 8;
 struct NormRouterArgs {
   NormArgs norm;      // without sums, index and exact_out
   RouterArgs router;  // x is not used, nothing is split

@@ -187,48 +187,53 @@ __global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args,
   sort_pairs<kSumThreads / 32>(args, counts);
 }
 
-constexpr int32_t kFewTokens = 4, kFewPairs = 32;
+constexpr int32_t kFewTokens = 8, kFewPairs = 64;
 
-// The same for few tokens: a warp chooses for each, and one warp sorts all pairs, one a lane.
+// The same for few tokens: a warp chooses for each, and the block sorts all pairs, one a thread.
 __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Mark mark) {
+  __shared__ int32_t keys[kFewPairs];
+  __shared__ bool firsts[kFewPairs];
   wait_for_previous();
   start_next(mark);
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = threadIdx.x;
   if (warp < args.choose.num_tokens) {
     choose(args.choose, args.choose.logits + int64_t{warp} * args.choose.num_experts, warp, lane);
   }
   __syncthreads();
-  if (warp > 0) return;
   const ExpertLists& lists = args.group.lists;
   const int32_t pairs = args.choose.num_tokens * args.choose.count;
-  const int32_t chosen = lane < pairs ? args.choose.chosen[lane] : -1;
+  const int32_t chosen = i < pairs ? args.choose.chosen[i] : -1;
   const int32_t expert = chosen - args.group.expert_begin;
   const bool here = chosen >= 0 && expert >= 0 && expert < args.group.num_experts;
   const int32_t key = here ? expert : INT32_MAX;
+  if (i < kFewPairs) keys[i] = key;
+  __syncthreads();
   int32_t lower = 0, same = 0, same_before = 0;
-#pragma unroll
-  for (int32_t j = 0; j < 32; ++j) {
-    const int32_t other = __shfl_sync(kAllLanes, key, j);
-    lower += other < key;
-    same += other == key;
-    same_before += other == key && j < lane;
+  if (i < pairs) {
+#pragma unroll 16
+    for (int32_t j = 0; j < kFewPairs; ++j) {
+      const int32_t other = keys[j];
+      lower += other < key;
+      same += other == key;
+      same_before += other == key && j < i;
+    }
   }
   const bool first = here && same_before == 0;
-  const unsigned firsts = __ballot_sync(kAllLanes, first);
+  if (i < kFewPairs) firsts[i] = first;
+  const int32_t active_experts = __syncthreads_count(first);
+  if (i >= pairs) return;
   int32_t active = 0;
-#pragma unroll
-  for (int32_t j = 0; j < 32; ++j) {
-    active += (firsts >> j & 1u) != 0 && __shfl_sync(kAllLanes, key, j) < key;
-  }
-  if (lane < pairs) lists.place[lane] = here ? lower + same_before : -1;
-  if (here) lists.pair_token[lower + same_before] = lane / args.choose.count;
+#pragma unroll 16
+  for (int32_t j = 0; j < kFewPairs; ++j) active += firsts[j] && keys[j] < key;
+  lists.place[i] = here ? lower + same_before : -1;
+  if (here) lists.pair_token[lower + same_before] = i / args.choose.count;
   if (first) {
     lists.active[active] = expert;
     lists.tiles[active] = {expert, lower, same};
     lists.begin[expert] = lower;
     lists.begin[expert + 1] = lower + same;  // where the next one in use begins, if it is that
   }
-  if (lane == 0) *lists.num_active = *lists.num_tiles = __popc(firsts);
+  if (i == 0) *lists.num_active = *lists.num_tiles = active_experts;
 }
 
 }  // namespace
@@ -236,7 +241,7 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Ma
 void launch_route(const RouteArgs& a, const Queue& queue) {
   const int32_t tokens = a.choose.num_tokens;
   if (tokens <= kFewTokens && tokens * a.choose.count <= kFewPairs && a.choose.splits == 1) {
-    enqueue(few_kernel, 1, tokens * 32, 0, queue, GroupStep{a.choose, a.group});
+    enqueue(few_kernel, 1, kFewTokens * 32, 0, queue, GroupStep{a.choose, a.group});
     return;
   }
   const bool sums = a.choose.splits > 1;

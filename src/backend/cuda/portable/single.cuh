@@ -1,7 +1,7 @@
 // The products of steps of few tokens on compute capability 9.0 and later, where the chain of
 // kernels counts as much as the bytes. In a step of one token the norm before qkv, the choice of
 // experts and the sum over them happen inside the product that needs them: a layer is qkv,
-// attention, o_proj, router, gate/up, down. qkv and o_proj serve a few tokens too.
+// attention, o_proj, router, gate/up, down. qkv, o_proj and lm_head serve a few tokens too.
 //
 // Bytes: as linear.cuh; of the experts, those of the chosen ones.
 #pragma once

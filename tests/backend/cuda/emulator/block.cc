@@ -10,10 +10,12 @@
 
 namespace m2::emulator {
 
-Block::Block(Machine& machine, Grid& of, uint3 at, std::vector<Thread*> threads)
+Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3 at,
+             std::vector<Thread*> threads)
     : grid(of),
       index(at),
       machine_(machine),
+      cluster_(std::move(cluster)),
       memory_(of.launch.shared_bytes),
       copies_(*this, static_cast<int32_t>(threads.size())),
       threads_(std::move(threads)),
@@ -29,24 +31,29 @@ Block::Block(Machine& machine, Grid& of, uint3 at, std::vector<Thread*> threads)
     thread.number = i;
     thread.waits_for = nullptr;
   }
+  cluster_->add(*this);
 }
 
-void Block::sync(int32_t number, int32_t count) {
-  Barrier& barrier = barriers_[number];
-  if (!barrier.here.empty() && barrier.count != count) {
-    fault("threads come to barrier {} for {} and for {} threads", number, barrier.count, count);
-  }
-  barrier.count = count;
+void Block::sync() {
   Thread& self = machine_.current();
-  self.waits_for = number == 0 ? "__syncthreads" : "a numbered barrier";
-  barrier.here.push_back(&self);
-  release_if_all(barrier);
+  self.waits_for = "__syncthreads";
+  at_sync_.push_back(&self);
+  release_if_all();
   machine_.suspend();
 }
 
-void Block::release_if_all(Barrier& barrier) {
-  const int32_t count = barrier.count == kAllThreads ? live_ : barrier.count;
-  if (!barrier.here.empty() && std::ssize(barrier.here) >= count) release(barrier.here);
+int32_t Block::sync_and_count(bool x) {
+  counted_ += x ? 1 : 0;
+  sync();
+  const int32_t count = counted_;
+  sync();  // all have read it
+  counted_ = 0;
+  sync();  // and nobody counts anew before
+  return count;
+}
+
+void Block::release_if_all() {
+  if (std::ssize(at_sync_) >= live_) release(at_sync_);
 }
 
 void Block::release(std::vector<Thread*>& threads) {
@@ -92,6 +99,11 @@ void Block::landed(uint64_t* barrier, int64_t bytes) {
   if (MemoryBarrier::at(barrier).land(bytes)) phase_ended(barrier);
 }
 
+void Block::landed_from_afar(uint64_t* barrier, const SharedMemory& seen_in, int64_t bytes) {
+  auto* own = reinterpret_cast<uint64_t*>(memory_.at(barrier, seen_in));
+  if (MemoryBarrier::at(own).land(bytes)) phase_ended(barrier);
+}
+
 void Block::phase_ended(const uint64_t* barrier) {
   std::erase_if(waiters_, [&](const Waiter& waiter) {
     if (waiter.barrier != barrier) return false;
@@ -112,14 +124,14 @@ void Block::make_ready(Thread& thread) {
   ready_.push_back(&thread);
 }
 
-// Barriers of all threads are of those that are left.
+// __syncthreads is of those that are left.
 void Block::end(Thread& thread) {
   thread.waits_for = "nothing: it has ended";
   --live_;
-  for (Barrier& barrier : barriers_) {
-    if (barrier.count == kAllThreads) release_if_all(barrier);
-  }
-  if (live_ == 0 && copies_.has_bulk()) fault("a block ends while copies into it are under way");
+  release_if_all();
+  if (live_ > 0) return;
+  if (copies_.has_bulk()) fault("a block ends while copies into it are under way");
+  cluster_->leave(*this);
 }
 
 std::string Block::waiting() const {

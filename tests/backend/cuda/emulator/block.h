@@ -9,9 +9,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "tests/backend/cuda/emulator/cluster.h"
 #include "tests/backend/cuda/emulator/copies.h"
 #include "tests/backend/cuda/emulator/fiber.h"
 #include "tests/backend/cuda/emulator/grid.h"
@@ -23,7 +25,6 @@ class Block;
 class Machine;
 
 inline constexpr int32_t kWarpLanes = 32;
-inline constexpr int32_t kBarriers = 16;  // of a block, beside those in its shared memory
 
 struct Thread {
   explicit Thread(void (*body)(void*)) : fiber(body, this) {}
@@ -32,6 +33,7 @@ struct Thread {
   Block* block = nullptr;
   uint3 index{};
   int32_t number = 0;               // in the block
+  uint32_t cluster_phase = 0;       // in which it last arrived
   const char* waits_for = nullptr;  // null: it can run
 };
 
@@ -46,16 +48,18 @@ struct alignas(16) Slot {
 class Block {
  public:
   // The threads are its own until it is finished.
-  Block(Machine& machine, Grid& grid, uint3 index, std::vector<Thread*> threads);
+  Block(Machine& machine, Grid& grid, std::shared_ptr<Cluster> cluster, uint3 index,
+        std::vector<Thread*> threads);
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
   Grid& grid;
   const uint3 index;
 
-  // Waits for `count` threads at barrier `number`; for all that have not ended with kAllThreads.
-  static constexpr int32_t kAllThreads = -1;
-  void sync(int32_t number, int32_t count);
+  // Waits for all threads that have not ended.
+  void sync();
+  // The same; returns of how many `x` is true.
+  int32_t sync_and_count(bool x);
   // Waits for all lanes of the warp. Each brings a slot; the last one to come calls `combine`, if
   // there is one, on the slots of all. What is returned stays until the warp's next but one.
   const Slot* exchange(Collective kind, const Slot& own, void (*combine)(Slot*) = nullptr);
@@ -64,7 +68,10 @@ class Block {
   // A thread came to a barrier in shared memory, and announces bytes that are to land.
   void arrive(uint64_t* barrier, int64_t expected_bytes);
   void landed(uint64_t* barrier, int64_t bytes);
+  // The same by another block of the cluster, which sees `barrier` in its own memory.
+  void landed_from_afar(uint64_t* barrier, const SharedMemory& seen_in, int64_t bytes);
 
+  Cluster& cluster() { return *cluster_; }
   Copies& copies() { return copies_; }
   SharedMemory& memory() { return memory_; }
 
@@ -78,10 +85,6 @@ class Block {
   const std::vector<Thread*>& threads() const { return threads_; }
 
  private:
-  struct Barrier {
-    int32_t count = 0;  // kAllThreads too
-    std::vector<Thread*> here;
-  };
   struct Warp {
     Collective kind{};
     uint32_t round = 0;
@@ -93,15 +96,17 @@ class Block {
     const uint64_t* barrier;
   };
   void release(std::vector<Thread*>& threads);
-  void release_if_all(Barrier& barrier);
+  void release_if_all();
   void phase_ended(const uint64_t* barrier);
 
   Machine& machine_;
+  std::shared_ptr<Cluster> cluster_;
   SharedMemory memory_;
   Copies copies_;
   std::vector<Thread*> threads_, ready_;
   int32_t live_;
-  std::array<Barrier, kBarriers> barriers_;
+  std::vector<Thread*> at_sync_;
+  int32_t counted_ = 0;
   std::vector<Warp> warps_;
   std::vector<Waiter> waiters_;
 };

@@ -90,9 +90,9 @@ T atomicMin(T* place, U x) {
 }
 inline void __threadfence() { ::m2::emulator::machine().give_way(); }
 
-inline void __syncthreads() {
-  using ::m2::emulator::Block;
-  ::m2::emulator::machine().current().block->sync(0, Block::kAllThreads);
+inline void __syncthreads() { ::m2::emulator::machine().current().block->sync(); }
+inline int __syncthreads_count(bool x) {
+  return ::m2::emulator::machine().current().block->sync_and_count(x);
 }
 
 namespace m2::emulator {

@@ -11,7 +11,7 @@
 namespace {
 
 constexpr size_t kSharedBytes = size_t{48} << 10, kMostSharedBytes = size_t{227} << 10;
-constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostThreads = 1024, kMostClusterBlocks = 8;
 constexpr int kGeneration = 90;
 
 cudaError_t last_error = cudaSuccess;
@@ -47,13 +47,25 @@ cudaError_t m2::emulator::enqueue(const cudaLaunchConfig_t& config, const void* 
     return refused(cudaErrorInvalidConfiguration);
   }
   if (config.dynamicSmemBytes > allowances.of(kernel)) return refused(cudaErrorInvalidValue);
-  Launch launch{config.gridDim, config.blockDim, config.dynamicSmemBytes, false, std::move(body)};
+  Launch launch{config.gridDim,          config.blockDim, {1, 1, 1},
+                config.dynamicSmemBytes, false,           std::move(body)};
   for (unsigned i = 0; i < config.numAttrs; ++i) {
-    const cudaLaunchAttribute& attribute = config.attrs[i];
-    if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization) {
-      return refused(cudaErrorInvalidValue);
+    const cudaLaunchAttributeValue& value = config.attrs[i].val;
+    switch (config.attrs[i].id) {
+      case cudaLaunchAttributeProgrammaticStreamSerialization:
+        launch.overlap = value.programmaticStreamSerializationAllowed != 0;
+        break;
+      case cudaLaunchAttributeClusterDimension:
+        launch.cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
+        break;
+      default:
+        return refused(cudaErrorInvalidValue);
     }
-    launch.overlap = attribute.val.programmaticStreamSerializationAllowed != 0;
+  }
+  const dim3 grid = launch.blocks, cluster = launch.cluster;
+  if (size(cluster) == 0 || size(cluster) > kMostClusterBlocks || grid.x % cluster.x != 0 ||
+      grid.y % cluster.y != 0 || grid.z % cluster.z != 0) {
+    return refused(cudaErrorInvalidConfiguration);
   }
   config.stream->enqueue(std::make_shared<const Launch>(std::move(launch)));
   return cudaSuccess;

@@ -13,9 +13,9 @@ dim3 blockDim, gridDim;
 namespace m2::emulator {
 namespace {
 
-constexpr uint32_t kMostUnderWay = 3;    // blocks
+constexpr uint32_t kMostUnderWay = 3;    // blocks, or a cluster
 constexpr uint32_t kGivingWay = 8;       // one in so many chances to
-constexpr uint32_t kMostEarly = 2;       // of those, blocks of the next kernel
+constexpr uint32_t kMostEarly = 2;       // of those, blocks or clusters of the next kernel
 constexpr uint32_t kEarlyBegin = 2;      // one in so many changes of blocks begins one
 constexpr uint32_t kBlockChange = 2048;  // one in so many changes of threads
 constexpr uint32_t kLanding = 8;         // likewise
@@ -47,11 +47,11 @@ void Machine::run(const Launch& launch, const Launch* next) {
   }
   const size_t room = 1 + random(kMostUnderWay);
   while (grid->unfinished > 0) {
-    if (early > 0 && !next_->to_come.empty() && chance(kEarlyBegin)) begin_block(*next_), --early;
+    if (early > 0 && !next_->to_come.empty() && chance(kEarlyBegin)) begin_cluster(*next_), --early;
     const auto others = std::count_if(under_way_.begin(), under_way_.end(), [&](const auto& block) {
       return &block->grid != grid.get();
     });
-    while (!grid->to_come.empty() && under_way_.size() < room + others) begin_block(*grid);
+    while (!grid->to_come.empty() && under_way_.size() < room + others) begin_cluster(*grid);
     auto& block = under_way_[random(static_cast<uint32_t>(under_way_.size()))];
     resume(*block);
     if (!block->finished()) continue;
@@ -62,9 +62,20 @@ void Machine::run(const Launch& launch, const Launch* next) {
   }
 }
 
-void Machine::begin_block(Grid& grid) {
-  const dim3& shape = grid.launch.threads;
-  const size_t count = size_t{shape.x} * shape.y * shape.z;
+void Machine::begin_cluster(Grid& grid) {
+  std::swap(grid.to_come[random(static_cast<uint32_t>(grid.to_come.size()))], grid.to_come.back());
+  const uint3 first = grid.to_come.back();
+  grid.to_come.pop_back();
+  const dim3 size = grid.launch.cluster, shape = grid.launch.threads;
+  const dim3 end{first.x + size.x, first.y + size.y, first.z + size.z};
+  const auto cluster = std::make_shared<Cluster>(*this);
+  for (const uint3 index : indices(first, end, {1, 1, 1})) {
+    auto threads = take_threads(size_t{shape.x} * shape.y * shape.z);
+    under_way_.push_back(std::make_unique<Block>(*this, grid, cluster, index, std::move(threads)));
+  }
+}
+
+std::vector<Thread*> Machine::take_threads(size_t count) {
   std::vector<Thread*> threads;
   while (threads.size() < count) {
     if (idle_.empty()) {
@@ -74,11 +85,7 @@ void Machine::begin_block(Grid& grid) {
     threads.push_back(idle_.back());
     idle_.pop_back();
   }
-  uint3& index = grid.to_come[random(static_cast<uint32_t>(grid.to_come.size()))];
-  std::swap(index, grid.to_come.back());
-  under_way_.push_back(
-      std::make_unique<Block>(*this, grid, grid.to_come.back(), std::move(threads)));
-  grid.to_come.pop_back();
+  return threads;
 }
 
 void Machine::end_previous(Grid& grid) {
@@ -98,12 +105,6 @@ void Machine::wait_for_previous() {
   current_->waits_for = "the kernel ahead";
   grid.waiting.push_back(current_);
   suspend();
-}
-
-void Machine::let_next_start() {
-  if (!current_->block->grid.previous_ended) {
-    fault("a kernel lets the next one start before it has waited for the one ahead");
-  }
 }
 
 // Copies land meanwhile, and have to where all threads wait.

@@ -42,13 +42,13 @@ class Machine {
   void may_give_way();
   // Returns when the kernel ahead of the thread's has ended.
   void wait_for_previous();
-  void let_next_start();
   bool chance(uint32_t one_in) { return random(one_in) == 0; }
 
  private:
   static void run_threads(void* thread);
   uint32_t random(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
-  void begin_block(Grid& grid);
+  void begin_cluster(Grid& grid);
+  std::vector<Thread*> take_threads(size_t count);
   void end_previous(Grid& grid);
   void resume(Block& block);
   bool can_run(Block& block);

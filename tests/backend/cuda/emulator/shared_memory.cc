@@ -55,6 +55,17 @@ SharedMemory::~SharedMemory() {
   if (inside == this) inside = nullptr;
 }
 
+std::byte* SharedMemory::at(void* place, const SharedMemory& running) {
+  auto* byte = static_cast<std::byte*>(place);
+  if (this == &running) return byte;
+  const std::span<std::byte> memory = thread_local_memory();
+  if (byte >= memory.data() && byte < memory.data() + memory.size()) {
+    if (aside_.empty()) fault("memory of a block is written that has not begun");
+    return aside_.data() + (byte - memory.data());
+  }
+  return dynamic_ + (byte - running.dynamic_);
+}
+
 void SharedMemory::enter() {
   if (inside == this) return;
   const std::span<std::byte> memory = thread_local_memory();

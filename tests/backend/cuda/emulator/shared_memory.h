@@ -22,6 +22,8 @@ class SharedMemory {
 
   // Puts this block's memory where its kernel looks for it.
   void enter();
+  // Where this block has what another one, which runs, sees at `place` of its own.
+  std::byte* at(void* place, const SharedMemory& running);
   std::byte* dynamic() const { return dynamic_; }  // [dynamic_bytes] aligned to 1,024 bytes
 
  private:

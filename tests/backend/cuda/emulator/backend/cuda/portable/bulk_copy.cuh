@@ -11,6 +11,8 @@
 
 namespace m2::cuda {
 
+inline constexpr bool kBulkCopies = true;
+
 inline void init_barrier(uint64_t* barrier, uint32_t count) {
   new (barrier) emulator::MemoryBarrier(count);
 }
@@ -37,6 +39,7 @@ inline void copy_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barr
   emulator::machine().current().block->copies().begin_bulk(to, from, bytes, barrier);
   emulator::machine().may_give_way();
 }
+inline void fence_copies() {}
 
 }  // namespace m2::cuda
 

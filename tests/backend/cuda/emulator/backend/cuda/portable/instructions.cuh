@@ -16,13 +16,9 @@ namespace m2::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-template <int32_t kBarrier, int32_t kThreads>
-void sync_some_threads() {
-  emulator::machine().current().block->sync(kBarrier, kThreads);
-}
-
 inline void wait_for_previous() { emulator::machine().wait_for_previous(); }
-inline void let_next_start() { emulator::machine().let_next_start(); }
+// The next kernel begins early whether it is let or not; the one after it never does.
+inline void let_next_start() {}
 inline float load_ahead(const float* from) { return *from; }
 inline float4 load_ahead(const float4* from) { return *from; }
 

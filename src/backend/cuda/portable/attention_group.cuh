@@ -1,0 +1,84 @@
+// Attention of decode rows where there are no bulk copies: a warp's next 16 keys and values are in
+// registers.
+#pragma once
+
+#include "backend/cuda/portable/attention_queries.cuh"
+
+#ifdef __CUDACC__
+
+namespace m2::cuda::decode {
+
+// The operands of 16 consecutive keys: a lane's four key columns are the keys 4t to 4t + 3, which
+// makes its values consecutive in the transposed plane.
+template <int32_t kHeadDim>
+struct Keys {
+  uint4 first[kHeadDim / 32], second[kHeadDim / 32];
+
+  template <typename Element>
+  __device__ void load(const Element* keys, int32_t g, int32_t t) {
+    const Element* at = keys + (g / 2 * 4 + g % 2) * kHeadDim + 8 * t;
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      first[i] = load_eight(at + 32 * i);
+      second[i] = load_eight(at + 32 * i + 2 * kHeadDim);
+    }
+  }
+};
+
+// A group's keys and values, in registers.
+template <int32_t kHeadDim, typename Element>
+struct Group {
+  Keys<kHeadDim> keys;
+  uint2 values[kHeadDim / 8];
+
+  __device__ void load_keys(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    keys.load(static_cast<const Element*>(a.kv.keys) + at, g, t);
+  }
+  __device__ void load_values(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    const Element* plane = static_cast<const Element*>(a.kv.values) + at;
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      values[n] = load_four(plane + (n * 8 + g) * kKeyGroup + 4 * t);
+    }
+  }
+  __device__ void load(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
+    load_keys(a, at, g, t);
+    load_values(a, at, g, t);
+  }
+};
+
+// Keys [begin, end), both multiples of a group, of which the first is loaded. The next group's keys
+// are on their way while this one's values are weighted, and its values while its keys are used.
+template <int32_t kHeadDim, typename Element>
+__device__ void attend(Queries<kHeadDim>& s, Group<kHeadDim, Element>& group,
+                       const AttentionArgs& a, const int32_t* blocks, int32_t head, int32_t begin,
+                       int32_t end, int32_t g, int32_t t) {
+  for (int32_t position = begin; position < end; position += kKeyGroup) {
+    const int64_t next_at = a.kv.group_at(blocks, min(position + kKeyGroup, end - 1), head);
+    float scores[2][4] = {};
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      const uint4 low = s.q_low[i], high = s.q_high[i];
+      const uint4 k0 = group.keys.first[i], k1 = group.keys.second[i];
+      mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
+      mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
+      mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
+      mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
+    }
+    group.load_keys(a, next_at, g, t);
+    float p[2][4];
+    soften<kHeadDim>(s, scores, 0, position, a.scale, t, p[0]);
+    soften<kHeadDim>(s, scores, 1, position, a.scale, t, p[1]);
+    const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
+    const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      mma(s.out[n], a0, a1, a2, a3, group.values[n].x, group.values[n].y);
+    }
+    group.load_values(a, next_at, g, t);
+  }
+}
+
+}  // namespace m2::cuda::decode
+
+#endif
