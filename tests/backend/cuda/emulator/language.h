@@ -88,7 +88,8 @@ template <typename T, typename U>
 T atomicMin(T* place, U x) {
   return std::exchange(*place, std::min<T>(*place, x));
 }
-inline void __threadfence() { ::m2::emulator::machine().give_way(); }
+// What comes of it concerns other blocks.
+inline void __threadfence() { ::m2::emulator::machine().give_way_to_blocks(); }
 
 inline void __syncthreads() { ::m2::emulator::machine().current().block->sync(); }
 inline int __syncthreads_count(bool x) {

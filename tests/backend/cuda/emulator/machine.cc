@@ -98,6 +98,11 @@ void Machine::may_give_way() {
   if (chance(kGivingWay)) give_way();
 }
 
+void Machine::give_way_to_blocks() {
+  current_->block->make_ready(*current_);
+  current_->fiber.switch_to(main_);
+}
+
 void Machine::wait_for_previous() {
   may_give_way();
   Grid& grid = current_->block->grid;

@@ -37,9 +37,10 @@ class Machine {
   Thread& current() { return *current_; }
   // Returns when the thread can run, of which its block has been told or will be.
   void suspend();
-  // Others may run first: now, or by chance.
+  // Others may run first: of the block now, or by chance, or of other blocks.
   void give_way();
   void may_give_way();
+  void give_way_to_blocks();
   // Returns when the kernel ahead of the thread's has ended.
   void wait_for_previous();
   bool chance(uint32_t one_in) { return random(one_in) == 0; }
