@@ -5,8 +5,9 @@
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 and as PTX: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
-#   scripts/cuda.sh test-emulated [ARG …]  some of them on the emulated GPU, in tree build/cuda-ci: what
-#                                   CI does. M2_EMULATOR_SEED=N has another order of everything
+#   scripts/cuda.sh test-emulated [ARG …]  the emulator's own tests, and some of the GPU's on it, in tree
+#                                   build/cuda-ci: what CI does. M2_EMULATOR_SEED=N has another order of
+#                                   everything
 #   scripts/cuda.sh build-sm70      builds m2 and the plug-in for 7.0 and 7.2, for which CUDA 13 does
 #                                   not compile: clang 19 does, over CUDA 12.9 wheels (285 MB)
 #   scripts/cuda.sh compile-sm70    compiles that plug-in alone: what CI does
@@ -132,9 +133,10 @@ case $command in
     # programs share the tests.
     mkdir -p build/cuda-ci
     configure build/cuda-ci "90a;80-virtual"
-    ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda_emulated backend_cuda_test
+    ninja -C build/cuda-ci -j "$(nproc)" --quiet m2_cuda_emulated backend_cuda_test cuda_emulator_test
     rm -rf build/cuda-ci/results
     mkdir -p build/cuda-ci/results
+    GTEST_OUTPUT="json:build/cuda-ci/results/" build/cuda-ci/bin/cuda_emulator_test
     export LD_LIBRARY_PATH=$PWD/build/cuda-ci/emulated${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export GTEST_FILTER='CudaForms.*:CudaPlanted.AStale*:CudaMixed.ARow*:CudaStep.*:CudaSampler*'
     GTEST_FILTER+=':-CudaSampler.EveryKind*:CudaSampler.ManyDraws*' # a hundred seconds each

@@ -9,6 +9,11 @@
 #include "tests/backend/cuda/emulator/memory_barrier.h"
 
 namespace m2::emulator {
+namespace {
+
+constexpr uint32_t kZeros = 4;  // one in so many blocks finds zeros in its shared memory
+
+}  // namespace
 
 Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3 at,
              std::vector<Thread*> threads)
@@ -16,7 +21,7 @@ Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3
       index(at),
       machine_(machine),
       cluster_(std::move(cluster)),
-      memory_(of.launch.shared_bytes),
+      memory_(of.launch.shared_bytes, machine.chance(kZeros) ? std::byte{0} : std::byte{0xff}),
       copies_(*this, static_cast<int32_t>(threads.size())),
       threads_(std::move(threads)),
       ready_(threads_),
@@ -97,11 +102,6 @@ void Block::arrive(uint64_t* barrier, int64_t expected_bytes) {
 
 void Block::landed(uint64_t* barrier, int64_t bytes) {
   if (MemoryBarrier::at(barrier).land(bytes)) phase_ended(barrier);
-}
-
-void Block::landed_from_afar(uint64_t* barrier, const SharedMemory& seen_in, int64_t bytes) {
-  auto* own = reinterpret_cast<uint64_t*>(memory_.at(barrier, seen_in));
-  if (MemoryBarrier::at(own).land(bytes)) phase_ended(barrier);
 }
 
 void Block::phase_ended(const uint64_t* barrier) {

@@ -68,8 +68,6 @@ class Block {
   // A thread came to a barrier in shared memory, and announces bytes that are to land.
   void arrive(uint64_t* barrier, int64_t expected_bytes);
   void landed(uint64_t* barrier, int64_t bytes);
-  // The same by another block of the cluster, which sees `barrier` in its own memory.
-  void landed_from_afar(uint64_t* barrier, const SharedMemory& seen_in, int64_t bytes);
 
   Cluster& cluster() { return *cluster_; }
   Copies& copies() { return copies_; }

@@ -37,8 +37,9 @@ void Cluster::send(int32_t rank, void* place, std::span<const std::byte> bytes, 
   Block* to = blocks_[rank];
   if (to == nullptr) fault("a block sends to one of its cluster that has ended");
   const SharedMemory& own = machine_.current().block->memory();
-  std::copy(bytes.begin(), bytes.end(), to->memory().at(place, own));
-  to->landed_from_afar(barrier, own, std::ssize(bytes));
+  auto* counts = static_cast<uint64_t*>(own.place_in(to->memory(), barrier));
+  to->copies().begin_sent(own.place_in(to->memory(), place), bytes, counts);
+  machine_.may_give_way();
 }
 
 }  // namespace m2::emulator

@@ -25,8 +25,8 @@ class Cluster {
   // Of the thread that runs, in turn: waits until all threads of all blocks have arrived.
   void arrive();
   void wait();
-  // Puts bytes at `place` of another block's shared memory, and counts them at its barrier. Both as
-  // the block that runs sees its own.
+  // Sends bytes to `place` of another block's shared memory, whose barrier counts them when they
+  // land. Both as the block that runs sees its own.
   void send(int32_t rank, void* place, std::span<const std::byte> bytes, uint64_t* barrier);
 
  private:

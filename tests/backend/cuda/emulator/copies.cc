@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "tests/backend/cuda/emulator/block.h"
 #include "tests/backend/cuda/emulator/fault.h"
@@ -41,7 +42,12 @@ void Copies::arrive_after(int32_t thread, uint64_t* barrier) {
 
 void Copies::begin_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
   expect_aligned(to, from, bytes);
-  bulk_.push_back({to, from, bytes, barrier});
+  bulk_.push_back({to, from, bytes, barrier, {}});
+}
+
+void Copies::begin_sent(void* to, std::span<const std::byte> bytes, uint64_t* barrier) {
+  bulk_.push_back(
+      {to, nullptr, static_cast<uint32_t>(bytes.size()), barrier, {bytes.begin(), bytes.end()}});
 }
 
 void Copies::begin_small(int32_t thread, const Small& small) {
@@ -55,9 +61,9 @@ bool Copies::land_one(uint32_t pick) {
   if (!any()) return false;
   if (has_bulk() && (num_small_ == 0 || pick % 2 == 0)) {
     std::swap(bulk_[pick / 2 % bulk_.size()], bulk_.back());
-    const Bulk copy = bulk_.back();
+    const Bulk copy = std::move(bulk_.back());
     bulk_.pop_back();
-    std::memcpy(copy.to, copy.from, copy.bytes);
+    std::memcpy(copy.to, copy.sent.empty() ? copy.from : copy.sent.data(), copy.bytes);
     block_.landed(copy.barrier, copy.bytes);
     return true;
   }

@@ -5,8 +5,10 @@
 // Thread-safety: none; as block.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <vector>
 
 namespace m2::emulator {
@@ -23,8 +25,10 @@ class Copies {
   void wait(int32_t thread, int32_t left);
   // The thread arrives at the barrier once what it has begun is there.
   void arrive_after(int32_t thread, uint64_t* barrier);
-  // Copies of many bytes, which land in any order and count at their barrier.
+  // Copies of many bytes, which land in any order and count at their barrier; what is sent was
+  // read.
   void begin_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier);
+  void begin_sent(void* to, std::span<const std::byte> bytes, uint64_t* barrier);
 
   explicit Copies(Block& block, int32_t threads)
       : block_(block), by_thread_(threads), listed_(threads) {}
@@ -45,6 +49,7 @@ class Copies {
     const void* from;
     uint32_t bytes;
     uint64_t* barrier;
+    std::vector<std::byte> sent;  // in place of `from`
   };
   void begin_small(int32_t thread, const Small& small);
   void land_first(int32_t thread);

@@ -11,7 +11,6 @@
 namespace m2::emulator {
 namespace {
 
-constexpr std::byte kUnwritten{0xff};
 constexpr size_t kAlignment = 1024;
 
 // The block whose memory is where kernels look for it. Not thread-local, as it is no kernel's.
@@ -22,7 +21,7 @@ thread_local volatile std::byte touched{};
 
 // The calling thread's.
 std::span<std::byte> thread_local_memory() {
-  touched = kUnwritten;
+  touched = std::byte{1};
   std::span<std::byte> found;
   const auto look = [](dl_phdr_info* library, size_t, void* result) {
     const std::span headers(library->dlpi_phdr, library->dlpi_phnum);
@@ -45,8 +44,8 @@ std::span<std::byte> thread_local_memory() {
 
 }  // namespace
 
-SharedMemory::SharedMemory(size_t dynamic_bytes)
-    : dynamic_memory_(dynamic_bytes + kAlignment, kUnwritten) {
+SharedMemory::SharedMemory(size_t dynamic_bytes, std::byte unwritten)
+    : unwritten_(unwritten), dynamic_memory_(dynamic_bytes + kAlignment, unwritten) {
   const auto address = reinterpret_cast<uintptr_t>(dynamic_memory_.data());
   dynamic_ = dynamic_memory_.data() + (kAlignment - address % kAlignment) % kAlignment;
 }
@@ -55,27 +54,22 @@ SharedMemory::~SharedMemory() {
   if (inside == this) inside = nullptr;
 }
 
-std::byte* SharedMemory::at(void* place, const SharedMemory& running) {
-  auto* byte = static_cast<std::byte*>(place);
-  if (this == &running) return byte;
-  const std::span<std::byte> memory = thread_local_memory();
-  if (byte >= memory.data() && byte < memory.data() + memory.size()) {
-    if (aside_.empty()) fault("memory of a block is written that has not begun");
-    return aside_.data() + (byte - memory.data());
-  }
-  return dynamic_ + (byte - running.dynamic_);
-}
-
 void SharedMemory::enter() {
   if (inside == this) return;
   const std::span<std::byte> memory = thread_local_memory();
   if (inside != nullptr) inside->aside_.assign(memory.begin(), memory.end());
   if (aside_.empty()) {
-    std::fill(memory.begin(), memory.end(), kUnwritten);
+    std::fill(memory.begin(), memory.end(), unwritten_);
   } else {
     std::copy(aside_.begin(), aside_.end(), memory.begin());
   }
   inside = this;
+}
+
+void* SharedMemory::place_in(const SharedMemory& other, void* place) const {
+  const auto at = static_cast<std::byte*>(place) - dynamic_;
+  const bool dynamic = at >= 0 && at < dynamic_memory_.data() + dynamic_memory_.size() - dynamic_;
+  return dynamic ? other.dynamic_ + at : place;
 }
 
 }  // namespace m2::emulator

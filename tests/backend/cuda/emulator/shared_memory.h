@@ -2,7 +2,8 @@
 // and all of that is the block's that runs; a block that waits for its turn has its own kept aside.
 // What a launch adds is the block's throughout.
 //
-// Both begin as bytes of 0xff, which are NaN: nothing may be read that was not written.
+// Nothing may be read that was not written: both begin as bytes of one value, of which 0xff makes
+// NaN.
 //
 // Thread-safety: none; the thread that enters is the one that runs the block.
 #pragma once
@@ -15,18 +16,19 @@ namespace m2::emulator {
 
 class SharedMemory {
  public:
-  explicit SharedMemory(size_t dynamic_bytes);
+  SharedMemory(size_t dynamic_bytes, std::byte unwritten);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   // Puts this block's memory where its kernel looks for it.
   void enter();
-  // Where this block has what another one, which runs, sees at `place` of its own.
-  std::byte* at(void* place, const SharedMemory& running);
   std::byte* dynamic() const { return dynamic_; }  // [dynamic_bytes] aligned to 1,024 bytes
+  // Where another block of the same kernel has what this one has at `place`: once it has entered.
+  void* place_in(const SharedMemory& other, void* place) const;
 
  private:
+  const std::byte unwritten_;
   std::vector<std::byte> aside_, dynamic_memory_;
   std::byte* dynamic_;
 };

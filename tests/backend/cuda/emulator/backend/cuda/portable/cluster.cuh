@@ -1,4 +1,4 @@
-// In place of the header of this name in src: what is sent lands at once (cluster.h).
+// In place of the header of this name in src: what is sent lands when it will (cluster.h).
 #pragma once
 
 #include "backend/cuda/portable/bulk_copy.cuh"
