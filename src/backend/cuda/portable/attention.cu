@@ -1,14 +1,15 @@
 // Decode rows: a block takes one row and KV head and a share of its keys, in one of these forms.
-//   one row      norms for itself; groups of keys by a ring of one stage, begun before the kernel
-//                ahead has ended; blocks join by clusters, and clusters like the blocks of the
-//                others
-//   fused        of a few rows: the same with rings of more stages, without clusters
+//   one row      norms for itself; a group of keys in registers and one in a ring, begun before the
+//                kernel ahead has ended (attention_held.cuh); blocks join by clusters, and clusters
+//                like the blocks of the others
+//   fused        of a few rows: the same with rings of more stages alone, without clusters
 //   others       q, the new keys and values are there already; rings where there are bulk copies
 // Without clusters the block of a row and head that is last joins what all have left in memory.
 #include <algorithm>
 
 #include "backend/cuda/portable/attention_fresh.cuh"
 #include "backend/cuda/portable/attention_group.cuh"
+#include "backend/cuda/portable/attention_held.cuh"
 #include "backend/cuda/portable/attention_join.cuh"
 #include "backend/cuda/portable/attention_ring.cuh"
 #include "backend/cuda/portable/cluster.cuh"
@@ -24,12 +25,16 @@ constexpr int32_t kManyStages = 3;  // of a warp's ring, where there is more tha
 // Groups of keys a warp: at most while one cluster has a row, and at least when several have it.
 constexpr int32_t kMostOfOne = 5, kLeastOfSeveral = 2;
 
-// What a warp has of shared memory: its ring, and later its parts.
+// What a warp has of shared memory: its ring, and later its parts; and what two warps have.
 template <int32_t kHeadDim, typename Element, int32_t kHeads, int32_t kStages>
 constexpr int32_t warp_bytes() {
   const int32_t ring = kStages * 2 * kKeyGroup * kHeadDim * int32_t{sizeof(Element)};
   const int32_t parts = Parts<kHeadDim, kHeads>::kBytes;
   return divide_up(ring > parts ? ring : parts, 128) * 128;
+}
+template <int32_t kHeadDim, typename Element, int32_t kHeads, int32_t kStages>
+constexpr int32_t two_warps_bytes() {
+  return (kStages == 1 ? kHeldStagesOfTwo : 2) * warp_bytes<kHeadDim, Element, kHeads, kStages>();
 }
 
 // How many clusters (of one block: blocks) have keys of a row with so many groups.
@@ -43,13 +48,16 @@ __device__ int32_t clusters_in_use(int32_t groups, int32_t most) {
 
 // Blocks of a cluster have consecutive shares, and each joins a part of the outputs, which all send
 // to it.
+// kStages: of rings; 0: none; 1: the form of one row, with what Held says.
 template <int32_t kHeadDim, typename Element, bool kFused, int32_t kHeads, int32_t kStages,
           int32_t kCluster>
 __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {
-  M2_DYNAMIC_SHARED(unsigned char, 128, memory);  // [warps][kWarpBytes]
+  M2_DYNAMIC_SHARED(unsigned char, 128, memory);  // of the warps
   [[maybe_unused]] __shared__ Fresh<kHeadDim, kHeads> fresh;
   __shared__ float2 softmaxes[kWarps][kHeads];
-  [[maybe_unused]] __shared__ uint64_t full[kWarps][kStages > 0 ? kStages : 1];
+  constexpr bool kHolds = kStages == 1;
+  constexpr int32_t kRingStages = kStages > 1 ? kStages : 2;
+  [[maybe_unused]] __shared__ uint64_t full[kWarps][kRingStages];
   [[maybe_unused]] __shared__ Received<kHeadDim, kHeads, kCluster> received;
   __shared__ bool is_last;
   // What earlier steps stored may be read while the kernel ahead still works.
@@ -87,31 +95,43 @@ __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {
   // Up to where keys are read ahead. The last group has the new one, which the fused form puts in
   // itself; otherwise the kernel ahead stores it.
   const int32_t early = kFused ? end : ahead ? min(end, groups - 1) : begin;
+  // A group of the new key alone is not read.
+  const int32_t within = row.context_tokens % kKeyGroup;
+  [[maybe_unused]] const int32_t fetched_end = within == 0 ? min(end, groups - 1) : end;
   constexpr int32_t kWarpBytes = warp_bytes<kHeadDim, Element, kHeads, kStages>();
+  constexpr int32_t kTwoBytes = two_warps_bytes<kHeadDim, Element, kHeads, kStages>();
   const auto group_at = [&](int32_t n) { return a.kv.group_at(blocks, n * kKeyGroup, head); };
-  [[maybe_unused]] const Ring<kHeadDim, Element, (kStages > 0 ? kStages : 1)> ring{
-      reinterpret_cast<Element*>(memory + warp * kWarpBytes), full[warp]};
+  unsigned char* own_memory = memory + warp / 2 * kTwoBytes + warp % 2 * kWarpBytes;
+  [[maybe_unused]] const Ring<kHeadDim, Element, kRingStages> ring{
+      reinterpret_cast<Element*>(own_memory), full[warp]};
   [[maybe_unused]] Group<kHeadDim, Element> keys;
+  [[maybe_unused]] Held<kHeadDim, Element> held{
+      {ring.memory, ring.full}, held_stages(warp), begin, end, fetched_end};
   Queries<kHeadDim> s;
   s.clear();
   for (int32_t half = 0; half < 2; ++half) {
     s.last[half] = half * 8 + g < group ? row.context_tokens : -1;
   }
+  int64_t newest_place = 0;
+  if constexpr (kFused) newest_place = group_at(groups - 1);
   if constexpr (kStages > 0) {
     if (lane == 0) ring.init();
     __syncwarp();
-    if (lane < kStages && begin + lane < early) ring.fetch(a, group_at(begin + lane), lane);
+    const int32_t fetched = kHolds ? fetched_end : early;
+    const int32_t stages = kHolds ? held.stages : kStages;
+    if (lane < stages && begin + lane < fetched) ring.fetch(a, group_at(begin + lane), lane);
   } else if (begin < early) {
     keys.load(a, group_at(begin), g, t);
   }
   if constexpr (kFused) fresh.load_norms(a.fused, head, group);
+  if constexpr (kHolds) held.take_first(a, group_at, lane);
   if (ahead) {
     wait_for_previous();
     start_next(mark);
   }
   const bf16_t *low = nullptr, *high = nullptr;  // the queries of rows g and g + 8
   if constexpr (kFused) {
-    fresh.make(a, row, blocks, head, share == shares - 1);
+    fresh.make(a, row, newest_place, head, share == shares - 1);
     low = fresh.queries[g], high = kHeads > 8 ? fresh.queries[kHeads > 8 ? g + 8 : 0] : nullptr;
   } else {
     low = a.q + (int64_t{row.first_token} * a.num_heads + head * group + g) * kHeadDim;
@@ -121,19 +141,23 @@ __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {
   if constexpr (kStages > 0) {
     Newest newest;
     if constexpr (kFused) {
-      newest = {groups - 1, row.context_tokens % kKeyGroup, fresh.key, fresh.value};
+      newest = {groups - 1, within, fresh.key, fresh.value};
     } else {
       fence_copies();
       if (lane < kStages && begin + lane >= early && begin + lane < end) {
         ring.fetch(a, group_at(begin + lane), lane);
       }
     }
-    attend(s, ring, a, blocks, head, begin, end, kHeads > 8, newest, lane);
+    if constexpr (kHolds) {
+      held.attend(s, a, group_at, kHeads > 8, newest, lane);
+    } else {
+      attend(s, ring, a, blocks, head, begin, end, kHeads > 8, newest, lane);
+    }
   } else {
     if (begin >= early && begin < end) keys.load(a, group_at(begin), g, t);
     attend(s, keys, a, blocks, head, begin * kKeyGroup, end * kKeyGroup, g, t);
   }
-  const Parts<kHeadDim, kHeads> parts{memory, kWarpBytes, softmaxes};
+  const Parts<kHeadDim, kHeads> parts{memory, kWarpBytes, kTwoBytes, softmaxes};
   parts.put(s, group, warp, g, t);
   __syncthreads();
 
@@ -213,9 +237,10 @@ template <int32_t kHeadDim, typename Element, bool kFused, int32_t kHeads, int32
           int32_t kCluster = 1>
 void launch_form(const AttentionArgs& a, const Queue& queue) {
   AttentionArgs args = a;
-  args.shares -= a.shares % kCluster;
+  // Not as many blocks are resident at once where clusters need theirs in one part of the GPU.
+  if (kCluster > 1) args.shares = std::max(1, a.shares * 3 / 4 / kCluster) * kCluster;
   const auto kernel = decode_kernel<kHeadDim, Element, kFused, kHeads, kStages, kCluster>;
-  const size_t bytes = size_t{kWarps} * warp_bytes<kHeadDim, Element, kHeads, kStages>();
+  constexpr size_t bytes = kWarps / 2 * two_warps_bytes<kHeadDim, Element, kHeads, kStages>();
   (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes));
   if (kStages > 0) {
@@ -271,8 +296,7 @@ int32_t attention_shares(int32_t decode_rows, int32_t kv_heads, int32_t multipro
   if (decode_rows == 0) return 1;
   // As many blocks as are resident at once.
   const int32_t resident = 2 * std::min(multiprocessors, kMostMultiprocessors);
-  const int32_t wanted = resident / (decode_rows * kv_heads);
-  return wanted < 1 ? 1 : wanted > kMaxShares ? kMaxShares : wanted;
+  return std::clamp(resident / (decode_rows * kv_heads), 1, kMaxShares);
 }
 
 }  // namespace m2::cuda

@@ -20,20 +20,22 @@ struct Fresh {
   bf16_t value[kHeadDim];
   float q_squares[kWarps], k_squares[kWarps];
 
+  static constexpr int32_t kThreads = kWarps * 32, kOwn = kHeads * kHeadDim / kThreads;
   // A thread keeps to one element of all heads, or of every second one.
-  static constexpr int32_t kHeadsAtOnce = kWarps * 32 / kHeadDim;
+  static constexpr int32_t kHeadsAtOnce = kThreads / kHeadDim;
 
   __device__ void load_norms(const FusedNorm& f, int32_t head, int32_t group) {
     const auto thread = static_cast<int32_t>(threadIdx.x);
     const float* norm = f.q_norm + head * group * kHeadDim;
 #pragma unroll 4
-    for (int32_t i = thread; i < group * kHeadDim; i += kWarps * 32) q[i] = load_ahead(norm + i);
+    for (int32_t i = thread; i < group * kHeadDim; i += kThreads) q[i] = load_ahead(norm + i);
     if (thread < kHeadDim) k[thread] = load_ahead(f.k_norm + head * kHeadDim + thread);
   }
   // The row's queries of the head, normed and rotated; and with `newest`, in the block that has the
-  // last group of keys, the new key and value, which it also stores.
-  __device__ void make(const AttentionArgs& a, const RowInfo& row, const int32_t* blocks,
-                       int32_t head, bool newest) {
+  // last group of keys, the new key and value, which it also stores: `place` is where that group
+  // lies in the planes.
+  __device__ void make(const AttentionArgs& a, const RowInfo& row, int64_t place, int32_t head,
+                       bool newest) {
     const FusedNorm& f = a.fused;
     const int32_t group = a.num_heads / a.kv.num_heads;
     const int32_t q_width = a.num_heads * kHeadDim, kv_width = a.kv.num_heads * kHeadDim;
@@ -42,22 +44,43 @@ struct Fresh {
     const float* squares = f.squares + int64_t{row.first_token} * (width / 16);
     const auto thread = static_cast<int32_t>(threadIdx.x);
     newest = newest && thread < kHeadDim;
-    if (thread < f.half) rotation[thread] = f.rotation[int64_t{row.first_token} * f.half + thread];
-    float q_part = 0, k_part = 0, new_key = 0, new_value = 0;
-#pragma unroll 3
-    for (int32_t i = thread; i < q_width / 16; i += kWarps * 32) q_part += squares[i];
-#pragma unroll 1
-    for (int32_t i = thread; i < kv_width / 16; i += kWarps * 32) {
-      k_part += squares[q_width / 16 + i];
+    // All loads before the first use of one: what comes after a use would wait for it.
+    constexpr int32_t kSquares = 4;  // of a thread; more would come one by one
+    float own_squares[kSquares], own_q[kOwn], key_squares = 0, new_key = 0, new_value = 0;
+#pragma unroll
+    for (int32_t n = 0; n < kSquares; ++n) {
+      const int32_t i = n * kThreads + thread;
+      own_squares[n] = i < q_width / 16 ? squares[i] : 0;
+    }
+    if (thread < kv_width / 16) key_squares = squares[q_width / 16 + thread];
+#pragma unroll
+    for (int32_t n = 0; n < kOwn; ++n) {
+      const int32_t i = n * kThreads + thread;
+      own_q[n] = i < group * kHeadDim ? from[head * group * kHeadDim + i] : 0;
     }
     if (newest) {
       new_key = from[q_width + head * kHeadDim + thread];
       new_value = from[q_width + kv_width + head * kHeadDim + thread];
     }
-#pragma unroll 6
-    for (int32_t i = thread; i < group * kHeadDim; i += kWarps * 32) {
-      q[i] *= from[head * group * kHeadDim + i];
+    float2 angle_read{1, 0};
+    if (thread < f.half) angle_read = f.rotation[int64_t{row.first_token} * f.half + thread];
+    float q_part = 0, k_part = key_squares;
+#pragma unroll
+    for (const float square : own_squares) q_part += square;
+#pragma unroll 1
+    for (int32_t i = kSquares * kThreads + thread; i < q_width / 16; i += kThreads) {
+      q_part += squares[i];
     }
+#pragma unroll 1
+    for (int32_t i = kThreads + thread; i < kv_width / 16; i += kThreads) {
+      k_part += squares[q_width / 16 + i];
+    }
+#pragma unroll
+    for (int32_t n = 0; n < kOwn; ++n) {
+      const int32_t i = n * kThreads + thread;
+      if (i < group * kHeadDim) q[i] *= own_q[n];
+    }
+    if (thread < f.half) rotation[thread] = angle_read;
     if (newest) k[thread] *= new_key;
     q_part = warp_sum(q_part);
     k_part = warp_sum(k_part);
@@ -82,7 +105,6 @@ struct Fresh {
       queries[at][i] = to_bf16((own[i] * cosine + own[other] * sine) * q_factor);
     }
     if (newest) {
-      const int64_t place = a.kv.group_at(blocks, row.context_tokens, head);
       const int32_t within = row.context_tokens % kKeyGroup;
       key[i] = a.kv.store(a.kv.keys, place + within * kHeadDim + i,
                           (k[i] * cosine + k[other] * sine) * k_factor);

@@ -1,5 +1,5 @@
-// Attention of decode rows where there are no bulk copies: a warp's next 16 keys and values are in
-// registers.
+// Attention of decode rows with a warp's next 16 keys and values in registers: alone where there
+// are no bulk copies, and ahead of a ring (attention_held.cuh).
 #pragma once
 
 #include "backend/cuda/portable/attention_queries.cuh"
@@ -23,6 +23,15 @@ struct Keys {
       second[i] = load_eight(at + 32 * i + 2 * kHeadDim);
     }
   }
+  __device__ void put(const bf16_t* key, int32_t within, int32_t g, int32_t t) {
+    const int32_t own = g / 2 * 4 + g % 2;
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) {
+      const uint4 eight = *reinterpret_cast<const uint4*>(key + 32 * i + 8 * t);
+      if (own == within) first[i] = eight;
+      if (own + 2 == within) second[i] = eight;
+    }
+  }
 };
 
 // A group's keys and values, in registers.
@@ -35,15 +44,39 @@ struct Group {
     keys.load(static_cast<const Element*>(a.kv.keys) + at, g, t);
   }
   __device__ void load_values(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
-    const Element* plane = static_cast<const Element*>(a.kv.values) + at;
+    load_values(static_cast<const Element*>(a.kv.values) + at, g, t);
+  }
+  __device__ void load_values(const Element* from, int32_t g, int32_t t) {
 #pragma unroll
     for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-      values[n] = load_four(plane + (n * 8 + g) * kKeyGroup + 4 * t);
+      values[n] = load_four(from + (n * 8 + g) * kKeyGroup + 4 * t);
     }
   }
   __device__ void load(const AttentionArgs& a, int64_t at, int32_t g, int32_t t) {
     load_keys(a, at, g, t);
     load_values(a, at, g, t);
+  }
+  __device__ void clear() {
+#pragma unroll
+    for (int32_t i = 0; i < kHeadDim / 32; ++i) keys.first[i] = keys.second[i] = {0, 0, 0, 0};
+#pragma unroll
+    for (uint2& four : values) four = {0, 0};
+  }
+  // The key and value of the group's place `within`, [head_dim] of shared memory each.
+  __device__ void put(const bf16_t* key, const bf16_t* value, int32_t within, int32_t g,
+                      int32_t t) {
+    keys.put(key, within, g, t);
+    if (within / 4 != t) return;
+    const uint32_t shift = within % 2 * 16, keep = 0xffff0000u >> shift;
+#pragma unroll
+    for (int32_t n = 0; n < kHeadDim / 8; ++n) {
+      const uint32_t one = uint32_t{value[n * 8 + g]} << shift;
+      if (within % 4 < 2) {
+        values[n].x = (values[n].x & keep) | one;
+      } else {
+        values[n].y = (values[n].y & keep) | one;
+      }
+    }
   }
 };
 

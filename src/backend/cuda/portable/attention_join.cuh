@@ -13,12 +13,14 @@ template <int32_t kHeadDim, int32_t kHeads>
 struct Parts {
   static constexpr int32_t kStride = kHeadDim + 4, kBytes = kHeads * kStride * sizeof(float);
 
-  unsigned char* memory;  // [warps][kHeads][kStride] floats, `warp_bytes` apart
-  int32_t warp_bytes;
+  unsigned char* memory;  // [warps][kHeads][kStride] floats
+  // From the first to the second of two warps, and to the next two.
+  int32_t warp_bytes, two_bytes;
   float2 (*softmax)[kHeads];  // [warps] maximum and sum
 
   __device__ float* outs(int32_t warp, int32_t at) const {
-    return reinterpret_cast<float*>(memory + warp * warp_bytes) + at * kStride;
+    return reinterpret_cast<float*>(memory + warp / 2 * two_bytes + warp % 2 * warp_bytes) +
+           at * kStride;
   }
   __device__ void put(const Queries<kHeadDim>& s, int32_t group, int32_t warp, int32_t g,
                       int32_t t) const {

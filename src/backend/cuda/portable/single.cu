@@ -3,14 +3,15 @@
 // multiprocessor, beside one of the next kernel, which fills its own ring meanwhile: registers and
 // shared memory are counted for that.
 //
-// No warp but the one that fills the ring waits for another before the sums of several units are
-// made.
+// Once there are inputs, no warp but the one that fills the ring waits for another before the sums
+// of several units are made.
 #include "backend/cuda/portable/bulk_copy.cuh"
-#include "backend/cuda/portable/choose.cuh"
 #include "backend/cuda/portable/single.cuh"
+#include "backend/cuda/portable/single_choice.cuh"
 #include "backend/cuda/portable/single_norm.cuh"
 #include "backend/cuda/portable/single_product.cuh"
 #include "backend/cuda/portable/single_ring.cuh"
+#include "backend/cuda/portable/single_token.cuh"
 
 namespace m2::cuda {
 namespace {
@@ -19,7 +20,7 @@ using namespace single;
 
 // Of one token, registers leave room for as many warps of the next kernel.
 template <LinearKind kKind, bool kFp8, Form kForm, int32_t kColumns>
-__global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
+__global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
     single_kernel(SingleArgs a, Mark mark) {
 #if __CUDA_ARCH__ >= 900
   using L = Layout<kKind, kFp8, kColumns>;
@@ -29,7 +30,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
   constexpr bool kSwapped = kOne && kFp8 && kColumns > 0 &&
                             (L::kHalves ? kColumns / 2 : kColumns) % (2 * 64 * kWarps) == 0;
   M2_DYNAMIC_SHARED(unsigned char, 128, memory);
-  __shared__ uint64_t full[kMostStages], empty[kMostStages], x_full;
+  __shared__ uint64_t full[kMostStages], empty[kMostStages], x_full[kMostInputs];
+  [[maybe_unused]] __shared__ BlockChoice choice;
   __shared__ int32_t experts[kMostSingleChoices];
   __shared__ float weights[kMostSingleChoices];
   const L l(a, kForm);
@@ -47,27 +49,27 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
       init_barrier(&full[i], 1);
       init_barrier(&empty[i], kWarps);
     }
-    init_barrier(&x_full, 1);
+    for (int32_t i = 0; i < l.inputs(); ++i) init_barrier(&x_full[i], 1);
     fence_barriers();
     if constexpr (!kExperts) ring.fill();
   }
-  [[maybe_unused]] Biases<kMostSingleExperts / 32> bias;
+  [[maybe_unused]] float bias = 0;
   [[maybe_unused]] const auto choose = [&] {
-    const Choice choice = choose_experts(a.logits, bias, a.num_experts, a.count, lane);
-    if (lane < a.count) experts[lane] = choice.expert, weights[lane] = choice.weight;
-    __syncwarp();
+    choice.choose(a, bias, experts);
     if constexpr (kKind == LinearKind::kGateUp) {
       ring.choice = begin / (a.linear.weights.rows / 16);
       ring.first = begin % (a.linear.weights.rows / 16);
+    } else if (static_cast<int32_t>(threadIdx.x) < a.count) {
+      weights[threadIdx.x] = choice.weight(threadIdx.x, a.count);
     }
-    if (lane == 0) ring.fill();
+    if (threadIdx.x == kThreads - 32) ring.fill();
     __syncwarp();
   };
   if constexpr (kExperts) {
-    if (fills) bias = Biases<kMostSingleExperts / 32>::load(a.bias, a.num_experts, lane);
+    bias = load_ahead(a.bias + min(static_cast<int32_t>(threadIdx.x), a.num_experts - 1));
   }
   // The logits are older than the kernel ahead of kDown: that one waited for them.
-  if (kKind == LinearKind::kDown && fills) choose();
+  if constexpr (kKind == LinearKind::kDown) choose();
   const bool normed = kKind == LinearKind::kStore && kOne && a.norm != nullptr;
   [[maybe_unused]] NormWeights norm_weights;
   if (normed) norm_weights.load(a.norm, l.set_columns / 8);
@@ -79,8 +81,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
   wait_for_previous();
   if constexpr (!kEarly) let_next_start();
   leave_mark(mark);
-  if (!normed && threadIdx.x == 0) fetch_inputs<kForm>(a, l, x, &x_full);
-  if (kKind == LinearKind::kGateUp && fills) choose();
+  if (!normed && threadIdx.x == 0) fetch_inputs<kForm>(a, l, x, x_full);
+  if constexpr (kKind == LinearKind::kGateUp) choose();
   // Where a thread's rows of the first units are added to: on its way beside the inputs.
   const int32_t tokens = a.linear.tokens;
   [[maybe_unused]] const auto added_to = [&](const Output& at) {
@@ -95,8 +97,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
   }
   if (normed) {
     stage_normed(a, norm_weights, l.set_columns / 8, x);
-  } else {
-    wait_barrier(&x_full, 0);
+  } else if (kKind != LinearKind::kDown) {
+    wait_barrier(&x_full[0], 0);
   }
 
   // The row of x of a lane's column of the tensor core: of the first experts, of kDown.
@@ -108,7 +110,20 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
   } else {
     if (g < tokens) row = g;
   }
+  using Tile = TokenTile<L::kHalves ? kColumns / 2 : kColumns, kSwapped>;
   int32_t stage = 0, round = 0;
+  // By all lanes of a warp that has read the stage. Whoever fills the ring waits for the others.
+  const auto give_back = [&] {
+    __syncwarp();
+    if (lane == 0) {
+      arrive(&empty[stage]);
+      if (fills && ring.unit < end) {
+        wait_barrier(&empty[stage], round & 1);
+        ring.fetch(stage);
+      }
+    }
+    __syncwarp();
+  };
 #pragma unroll 1
   for (int32_t first_kept = begin; first_kept < end; first_kept += l.kept) {
     const int32_t last_kept = min(end, first_kept + l.kept);
@@ -119,23 +134,20 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne ? 2 : 1)
       for (int32_t tile = 0; tile < l.tiles_a_unit; ++tile) {
         const uint4* input =
             row < 0 ? nullptr : x + (row + 2 * tile) * l.x_stride + (kFp8 ? 2 : 1) * t;
+        if (kKind == LinearKind::kDown && unit == begin) wait_barrier(&x_full[tile], 0);
         wait_barrier(&full[stage], round & 1);
         float weight_low = 1, weight_high = 1;
         if constexpr (kKind == LinearKind::kDown) {
           weight_low = weights[2 * tile] / kActivatedScale;
           weight_high = weights[2 * tile + 1] / kActivatedScale;
         }
-        multiply_tile<kForm, kSwapped>(l, memory + stage * l.stage_bytes(), input, tokens,
-                                       weight_low, weight_high, sum);
-        __syncwarp();
-        if (lane == 0) {
-          arrive(&empty[stage]);
-          if (fills && ring.unit < end) {
-            wait_barrier(&empty[stage], round & 1);
-            ring.fetch(stage);
-          }
+        const unsigned char* from = memory + stage * l.stage_bytes();
+        if constexpr (kOne && kFp8 && Tile::kServes) {
+          Tile::multiply(l, from, input, weight_low, weight_high, sum, give_back);
+        } else {
+          multiply_tile<kForm, kSwapped>(l, from, input, tokens, weight_low, weight_high, sum);
+          give_back();
         }
-        __syncwarp();
         if (++stage == l.stages) stage = 0, ++round;
       }
       float* place = sums + (unit - first_kept) * l.unit_sums + warp * l.warp_sums;

@@ -15,7 +15,7 @@
 namespace m2::cuda::single {
 
 inline constexpr int32_t kWarps = 8, kThreads = kWarps * 32;
-inline constexpr int32_t kMostStages = 3;
+inline constexpr int32_t kMostStages = 3, kMostInputs = kMostSingleChoices / 2;
 inline constexpr int32_t kMostTileBytes = 48 << 10;
 // More than half of what a multiprocessor has, so that no two blocks of one kernel share one while
 // others are free; kDown comes where every multiprocessor has a block of kGateUp.
@@ -72,6 +72,10 @@ struct Layout {
   }
   __host__ __device__ static constexpr int32_t rows_a_unit() { return kTwice ? 8 : 16; }
   __host__ __device__ int32_t stage_bytes() const { return tile_bytes + scale_bytes; }
+  // Parts in which the inputs come.
+  __host__ __device__ int32_t inputs() const {
+    return kKind == LinearKind::kDown ? tiles_a_unit : 1;
+  }
   __host__ __device__ int32_t x_bytes() const { return x_rows * x_stride * 16; }
   __host__ __device__ size_t bytes() const {
     return size_t(stages) * stage_bytes() + x_bytes() + size_t(kept) * unit_sums * sizeof(float);

@@ -70,14 +70,21 @@ struct Ring {
   }
 };
 
-// One thread brings the inputs: of kDown by experts, of halves every token's, first halves first.
+// One thread brings the inputs: of halves every token's, first halves first; of kDown by experts,
+// with a barrier for each two, which are a tile's.
 template <Form kForm, typename L>
 __device__ void fetch_inputs(const SingleArgs& a, const L& l, uint4* x, uint64_t* barrier) {
   const uint32_t bytes = l.set_columns * sizeof(uint16_t);
-  expect_bytes(barrier, l.x_rows * bytes);
-  if constexpr (kForm == Form::kOne) {
-    copy_bulk(x, a.linear.x, l.x_rows * bytes, barrier);
-  } else {
+  const int32_t rows = l.x_rows / l.inputs();  // of a barrier
+#pragma unroll 1
+  for (int32_t n = 0; n < l.inputs(); ++n) {
+    expect_bytes(&barrier[n], rows * bytes);
+    if constexpr (kForm == Form::kOne) {
+      copy_bulk(x + n * rows * l.x_stride, a.linear.x + int64_t{n} * rows * l.set_columns,
+                rows * bytes, &barrier[n]);
+    }
+  }
+  if constexpr (kForm != Form::kOne) {
 #pragma unroll 1
     for (int32_t row = 0; row < l.x_rows; ++row) {
       int32_t from = row;
