@@ -12,6 +12,8 @@ namespace m2::emulator {
 namespace {
 
 constexpr uint32_t kZeros = 4;  // one in so many blocks finds zeros in its shared memory
+constexpr std::array<uint32_t, 3> kLandings{2, 16, 0};  // a block has one of them
+constexpr uint32_t kSpeedChange = 4096;                 // one in so many changes of threads
 
 }  // namespace
 
@@ -23,8 +25,8 @@ Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3
       cluster_(std::move(cluster)),
       memory_(of.launch.shared_bytes, machine.chance(kZeros) ? std::byte{0} : std::byte{0xff}),
       copies_(*this, static_cast<int32_t>(threads.size())),
+      landing_(kLandings[machine.random(kLandings.size())]),
       threads_(std::move(threads)),
-      ready_(threads_),
       live_(static_cast<int32_t>(threads_.size())),
       warps_((threads_.size() + kWarpLanes - 1) / kWarpLanes) {
   const dim3& shape = grid.launch.threads;
@@ -36,6 +38,8 @@ Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3
     thread.number = i;
     thread.waits_for = nullptr;
   }
+  ready_ = threads_;
+  change_speeds();
   cluster_->add(*this);
 }
 
@@ -112,16 +116,29 @@ void Block::phase_ended(const uint64_t* barrier) {
   });
 }
 
-Thread& Block::take(uint32_t pick) {
-  std::swap(ready_[pick % ready_.size()], ready_.back());
-  Thread& thread = *ready_.back();
-  ready_.pop_back();
+bool Block::lands_now() const { return landing_ != 0 && machine_.chance(landing_); }
+
+// Half of the time a warp in four is slow.
+void Block::change_speeds() {
+  slow_warps_ = machine_.chance(2) ? 0 : machine_.random_bits() & machine_.random_bits();
+  const std::vector<Thread*> others = std::exchange(slow_ready_, {});
+  ready_.insert(ready_.end(), others.begin(), others.end());
+  for (Thread* thread : std::exchange(ready_, {})) make_ready(*thread);
+}
+
+Thread& Block::take() {
+  if (machine_.chance(kSpeedChange)) change_speeds();
+  std::vector<Thread*>& from = ready_.empty() ? slow_ready_ : ready_;
+  std::swap(from[machine_.random(static_cast<uint32_t>(from.size()))], from.back());
+  Thread& thread = *from.back();
+  from.pop_back();
   return thread;
 }
 
 void Block::make_ready(Thread& thread) {
   thread.waits_for = nullptr;
-  ready_.push_back(&thread);
+  const bool slow = (slow_warps_ >> thread.number / kWarpLanes & 1u) != 0;
+  (slow ? slow_ready_ : ready_).push_back(&thread);
 }
 
 // __syncthreads is of those that are left.

@@ -75,8 +75,9 @@ class Block {
 
   // For the machine.
   bool finished() const { return live_ == 0; }
-  bool can_run() const { return !ready_.empty(); }
-  Thread& take(uint32_t pick);  // one that can run
+  bool can_run() const { return !ready_.empty() || !slow_ready_.empty(); }
+  Thread& take();          // one that can run
+  bool lands_now() const;  // one of the copies under way, by chance
   void make_ready(Thread& thread);
   void end(Thread& thread);
   std::string waiting() const;  // how many threads wait for what
@@ -95,13 +96,18 @@ class Block {
   };
   void release(std::vector<Thread*>& threads);
   void release_if_all();
+  void change_speeds();
   void phase_ended(const uint64_t* barrier);
 
   Machine& machine_;
   std::shared_ptr<Cluster> cluster_;
   SharedMemory memory_;
   Copies copies_;
-  std::vector<Thread*> threads_, ready_;
+  const uint32_t landing_;  // one in so many changes of threads lets a copy land; 0: none does
+  std::vector<Thread*> threads_;
+  // Those that can run: of slow warps they do only where no other can. Which are slow changes.
+  std::vector<Thread*> ready_, slow_ready_;
+  uint32_t slow_warps_ = 0;  // by bits
   int32_t live_;
   std::vector<Thread*> at_sync_;
   int32_t counted_ = 0;

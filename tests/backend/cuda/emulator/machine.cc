@@ -18,7 +18,6 @@ constexpr uint32_t kGivingWay = 8;       // one in so many chances to
 constexpr uint32_t kMostEarly = 2;       // of those, blocks or clusters of the next kernel
 constexpr uint32_t kEarlyBegin = 2;      // one in so many changes of blocks begins one
 constexpr uint32_t kBlockChange = 2048;  // one in so many changes of threads
-constexpr uint32_t kLanding = 8;         // likewise
 
 uint32_t seed() {
   const char* text = std::getenv("M2_EMULATOR_SEED");
@@ -114,8 +113,8 @@ void Machine::wait_for_previous() {
 
 // Copies land meanwhile, and have to where all threads wait.
 bool Machine::can_run(Block& block) {
-  if (chance(kLanding)) block.copies().land_one(random_());
-  while (!block.can_run() && block.copies().land_one(random_())) {
+  if (block.lands_now()) block.copies().land_one(random_bits());
+  while (!block.can_run() && block.copies().land_one(random_bits())) {
   }
   return block.can_run();
 }
@@ -126,7 +125,7 @@ void Machine::resume(Block& block) {
   gridDim = block.grid.launch.blocks;
   blockDim = block.grid.launch.threads;
   if (can_run(block)) {
-    switch_from(main_, block.take(random_()));
+    switch_from(main_, block.take());
   } else if (std::none_of(under_way_.begin(), under_way_.end(), [](const auto& other) {
                return other->can_run() || other->copies().any();
              })) {
@@ -141,7 +140,7 @@ void Machine::suspend() {
     self.fiber.switch_to(main_);
     return;
   }
-  Thread& next = block.take(random_());
+  Thread& next = block.take();
   if (&next != &self) switch_from(self.fiber, next);
 }
 

@@ -43,11 +43,12 @@ class Machine {
   void give_way_to_blocks();
   // Returns when the kernel ahead of the thread's has ended.
   void wait_for_previous();
+  uint32_t random_bits() { return static_cast<uint32_t>(random_()); }
+  uint32_t random(uint32_t below) { return random_bits() % below; }
   bool chance(uint32_t one_in) { return random(one_in) == 0; }
 
  private:
   static void run_threads(void* thread);
-  uint32_t random(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
   void begin_cluster(Grid& grid);
   std::vector<Thread*> take_threads(size_t count);
   void end_previous(Grid& grid);
@@ -57,7 +58,7 @@ class Machine {
   [[noreturn]] void stuck() const;
 
   std::mutex mutex_;
-  std::minstd_rand random_;
+  std::mt19937 random_;
   std::unique_ptr<Grid> next_;  // that has blocks under way already
   Thread* current_ = nullptr;
   Fiber main_;
