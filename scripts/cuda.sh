@@ -149,6 +149,7 @@ case $command in
     status=0
     for program in "${programs[@]}"; do wait "$program" || status=$?; done
     cat build/cuda-ci/results/*.log
+    ! grep -q SKIPPED build/cuda-ci/results/*.log || status=1 # the plug-in was not opened
     exit $status
     ;;
   test-sm70)

@@ -23,9 +23,10 @@ Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3
       index(at),
       machine_(machine),
       cluster_(std::move(cluster)),
-      memory_(of.launch.shared_bytes, machine.chance(kZeros) ? std::byte{0} : std::byte{0xff}),
+      memory_(of.launch.shared_bytes,
+              machine.chance().one_in(kZeros) ? std::byte{0} : std::byte{0xff}),
       copies_(*this, static_cast<int32_t>(threads.size())),
-      landing_(kLandings[machine.random(kLandings.size())]),
+      landing_(kLandings[machine.chance().below(kLandings.size())]),
       threads_(std::move(threads)),
       live_(static_cast<int32_t>(threads_.size())),
       warps_((threads_.size() + kWarpLanes - 1) / kWarpLanes) {
@@ -116,20 +117,21 @@ void Block::phase_ended(const uint64_t* barrier) {
   });
 }
 
-bool Block::lands_now() const { return landing_ != 0 && machine_.chance(landing_); }
+bool Block::lands_now() const { return landing_ != 0 && machine_.chance().one_in(landing_); }
 
 // Half of the time a warp in four is slow.
 void Block::change_speeds() {
-  slow_warps_ = machine_.chance(2) ? 0 : machine_.random_bits() & machine_.random_bits();
+  slow_warps_ =
+      machine_.chance().one_in(2) ? 0 : machine_.chance().bits() & machine_.chance().bits();
   const std::vector<Thread*> others = std::exchange(slow_ready_, {});
   ready_.insert(ready_.end(), others.begin(), others.end());
   for (Thread* thread : std::exchange(ready_, {})) make_ready(*thread);
 }
 
 Thread& Block::take() {
-  if (machine_.chance(kSpeedChange)) change_speeds();
+  if (machine_.chance().one_in(kSpeedChange)) change_speeds();
   std::vector<Thread*>& from = ready_.empty() ? slow_ready_ : ready_;
-  std::swap(from[machine_.random(static_cast<uint32_t>(from.size()))], from.back());
+  std::swap(from[machine_.chance().below(static_cast<uint32_t>(from.size()))], from.back());
   Thread& thread = *from.back();
   from.pop_back();
   return thread;

@@ -42,16 +42,17 @@ void Machine::run(const Launch& launch, const Launch* next) {
   uint32_t early = 0;
   if (next != nullptr && next->overlap) {
     next_ = std::make_unique<Grid>(*next);
-    early = random(kMostEarly + 1);
+    early = chance_.below(kMostEarly + 1);
   }
-  const size_t room = 1 + random(kMostUnderWay);
+  const size_t room = 1 + chance_.below(kMostUnderWay);
   while (grid->unfinished > 0) {
-    if (early > 0 && !next_->to_come.empty() && chance(kEarlyBegin)) begin_cluster(*next_), --early;
+    if (early > 0 && !next_->to_come.empty() && chance_.one_in(kEarlyBegin))
+      begin_cluster(*next_), --early;
     const auto others = std::count_if(under_way_.begin(), under_way_.end(), [&](const auto& block) {
       return &block->grid != grid.get();
     });
     while (!grid->to_come.empty() && under_way_.size() < room + others) begin_cluster(*grid);
-    auto& block = under_way_[random(static_cast<uint32_t>(under_way_.size()))];
+    auto& block = under_way_[chance_.below(static_cast<uint32_t>(under_way_.size()))];
     resume(*block);
     if (!block->finished()) continue;
     --block->grid.unfinished;
@@ -62,7 +63,8 @@ void Machine::run(const Launch& launch, const Launch* next) {
 }
 
 void Machine::begin_cluster(Grid& grid) {
-  std::swap(grid.to_come[random(static_cast<uint32_t>(grid.to_come.size()))], grid.to_come.back());
+  std::swap(grid.to_come[chance_.below(static_cast<uint32_t>(grid.to_come.size()))],
+            grid.to_come.back());
   const uint3 first = grid.to_come.back();
   grid.to_come.pop_back();
   const dim3 size = grid.launch.cluster, shape = grid.launch.threads;
@@ -94,7 +96,7 @@ void Machine::end_previous(Grid& grid) {
 }
 
 void Machine::may_give_way() {
-  if (chance(kGivingWay)) give_way();
+  if (chance_.one_in(kGivingWay)) give_way();
 }
 
 void Machine::give_way_to_blocks() {
@@ -113,8 +115,8 @@ void Machine::wait_for_previous() {
 
 // Copies land meanwhile, and have to where all threads wait.
 bool Machine::can_run(Block& block) {
-  if (block.lands_now()) block.copies().land_one(random_bits());
-  while (!block.can_run() && block.copies().land_one(random_bits())) {
+  if (block.lands_now()) block.copies().land_one(chance_.bits());
+  while (!block.can_run() && block.copies().land_one(chance_.bits())) {
   }
   return block.can_run();
 }
@@ -136,7 +138,7 @@ void Machine::resume(Block& block) {
 void Machine::suspend() {
   Thread& self = *current_;
   Block& block = *self.block;
-  if (!can_run(block) || chance(kBlockChange)) {
+  if (!can_run(block) || chance_.one_in(kBlockChange)) {
     self.fiber.switch_to(main_);
     return;
   }

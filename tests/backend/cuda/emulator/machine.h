@@ -12,10 +12,10 @@
 
 #include <memory>
 #include <mutex>
-#include <random>
 #include <vector>
 
 #include "tests/backend/cuda/emulator/block.h"
+#include "tests/backend/cuda/emulator/chance.h"
 #include "tests/backend/cuda/emulator/grid.h"
 
 // What a kernel reads of itself; the machine keeps them.
@@ -26,7 +26,7 @@ namespace m2::emulator {
 
 class Machine {
  public:
-  explicit Machine(uint32_t seed) : random_(seed) {}
+  explicit Machine(uint32_t seed) : chance_(seed) {}
 
   std::mutex& mutex() { return mutex_; }
   // All of a kernel, and the beginning of the one that comes next on the stream, if it is known:
@@ -43,9 +43,7 @@ class Machine {
   void give_way_to_blocks();
   // Returns when the kernel ahead of the thread's has ended.
   void wait_for_previous();
-  uint32_t random_bits() { return static_cast<uint32_t>(random_()); }
-  uint32_t random(uint32_t below) { return random_bits() % below; }
-  bool chance(uint32_t one_in) { return random(one_in) == 0; }
+  Chance& chance() { return chance_; }
 
  private:
   static void run_threads(void* thread);
@@ -58,7 +56,7 @@ class Machine {
   [[noreturn]] void stuck() const;
 
   std::mutex mutex_;
-  std::mt19937 random_;
+  Chance chance_;
   std::unique_ptr<Grid> next_;  // that has blocks under way already
   Thread* current_ = nullptr;
   Fiber main_;

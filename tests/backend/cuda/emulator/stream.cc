@@ -22,7 +22,7 @@ void CUstream_st::enqueue(StreamItem item) {
     return;
   }
   pending.push_back(std::move(item));
-  if (pending.size() > kMostPending || machine().chance(kAtOnce)) run_all();
+  if (pending.size() > kMostPending || machine().chance().one_in(kAtOnce)) run_all();
 }
 
 void CUstream_st::run_all() {
@@ -78,7 +78,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  if (!event->reached && machine().chance(2)) event->stream->run_all();
+  if (!event->reached && machine().chance().one_in(2)) event->stream->run_all();
   return event->reached ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
