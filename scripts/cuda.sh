@@ -7,7 +7,7 @@
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
 #   scripts/cuda.sh test-emulated [ARG …]  the emulator's own tests, and some of the GPU's on it, in tree
 #                                   build/cuda-ci: what CI does. M2_EMULATOR_SEED=N has another order of
-#                                   everything
+#                                   everything; M2_EMULATOR_MULTIPROCESSORS=N, 6 by default, other grids
 #   scripts/cuda.sh build-sm70      builds m2 and the plug-in for 7.0 and 7.2, for which CUDA 13 does
 #                                   not compile: clang 19 does, over CUDA 12.9 wheels (285 MB)
 #   scripts/cuda.sh compile-sm70    compiles that plug-in alone: what CI does
@@ -140,6 +140,8 @@ case $command in
     export LD_LIBRARY_PATH=$PWD/build/cuda-ci/emulated${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export GTEST_FILTER='CudaForms.*:CudaPlanted.AStale*:CudaMixed.ARow*:CudaStep.*:CudaSampler*'
     GTEST_FILTER+=':-CudaSampler.EveryKind*:CudaSampler.ManyDraws*' # a hundred seconds each
+    GTEST_FILTER=CudaForms.LongContexts M2_EMULATOR_MULTIPROCESSORS=40 \
+      GTEST_OUTPUT="json:build/cuda-ci/results/many.json" build/cuda-ci/bin/backend_cuda_test
     export GTEST_TOTAL_SHARDS=2
     for shard in 1 0; do
       GTEST_SHARD_INDEX=$shard GTEST_OUTPUT="json:build/cuda-ci/results/shard_$shard.json" \

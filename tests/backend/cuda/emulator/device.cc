@@ -10,10 +10,15 @@
 
 namespace {
 
-constexpr int kMultiprocessors = 6;  // few, so that blocks of small shapes have much to do
 constexpr size_t kTotalBytes = size_t{4} << 30, kAlignment = 256;
 constexpr int kMajor = 9, kMinor = 0;
 constexpr size_t kMostSharedBytes = size_t{227} << 10;
+
+// Few, so that blocks of small shapes have much to do.
+int multiprocessors() {
+  const char* text = std::getenv("M2_EMULATOR_MULTIPROCESSORS");
+  return text == nullptr ? 6 : std::max(1, std::atoi(text));
+}
 
 class Memory {
  public:
@@ -68,7 +73,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::snprintf(properties->name, sizeof(properties->name), "emulated GPU");
   properties->major = kMajor;
   properties->minor = kMinor;
-  properties->multiProcessorCount = kMultiprocessors;
+  properties->multiProcessorCount = multiprocessors();
   properties->totalGlobalMem = kTotalBytes;
   properties->sharedMemPerBlockOptin = kMostSharedBytes;
   return cudaSuccess;
@@ -85,7 +90,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = kMostSharedBytes;
       break;
     case cudaDevAttrMultiProcessorCount:
-      *value = kMultiprocessors;
+      *value = multiprocessors();
       break;
     default:
       return cudaErrorInvalidValue;

@@ -85,6 +85,13 @@ __global__ void copy_kernel(Args a, Mark mark) {
   a.out[own()] = a.in[own()];
 }
 
+// Lets the kernel after it begin while the one ahead may still work.
+__global__ void letting_kernel(Args a, Mark) {
+  let_next_start();
+  wait_for_previous();
+  a.out[own()] = a.in[own()];
+}
+
 using Kernel = void (*)(Args, Mark);
 
 class Emulator : public ::testing::Test {
@@ -188,6 +195,24 @@ TEST_F(Emulator, TheKernelAhead) {
   };
   EXPECT_EQ(wrong_after(copy_kernel<Fault::kNone>), 0);
   EXPECT_GT(wrong_after(copy_kernel<Fault::kNoWait>), 0);
+}
+
+TEST_F(Emulator, TheKernelBeforeTheOneAhead) {
+  const auto wrong_after = [&](Kernel second, Kernel third) {
+    int32_t wrong = 0;
+    for (int32_t run = 0; run < kRuns; ++run) {
+      std::vector<float> first_out(kAll), second_out(kAll), out(kAll);
+      launch(copy_kernel<Fault::kNone>, in_, first_out);
+      launch(second, in_, second_out);
+      launch(third, first_out, out);
+      (void)cudaStreamSynchronize(stream_);
+      wrong += out != in_;
+    }
+    return wrong;
+  };
+  EXPECT_EQ(wrong_after(letting_kernel, copy_kernel<Fault::kNone>), 0);
+  EXPECT_EQ(wrong_after(copy_kernel<Fault::kNone>, copy_kernel<Fault::kNoWait>), 0);
+  EXPECT_GT(wrong_after(letting_kernel, copy_kernel<Fault::kNoWait>), 0);
 }
 
 TEST_F(Emulator, WhatADeviceRefuses) {

@@ -44,6 +44,8 @@ struct Grid {
   uint32_t unfinished;
   bool previous_ended = false;
   std::vector<Thread*> waiting;  // for that
+  uint32_t early = 0;            // clusters that may begin before
+  bool lets_next = false;
 };
 
 }  // namespace m2::emulator

@@ -35,30 +35,48 @@ void fault(const std::string& what) {
   std::abort();
 }
 
-void Machine::run(const Launch& launch, const Launch* next) {
-  std::unique_ptr<Grid> grid = next_ ? std::move(next_) : std::make_unique<Grid>(launch);
-  if (&grid->launch != &launch) fault("another kernel was to come next");
-  end_previous(*grid);
-  uint32_t early = 0;
-  if (next != nullptr && next->overlap) {
-    next_ = std::make_unique<Grid>(*next);
-    early = chance_.below(kMostEarly + 1);
+void Machine::run(std::span<const Launch* const> kernels) {
+  std::deque<std::unique_ptr<Grid>> grids;  // the one that is run, and later ones begun early
+  for (; !kernels.empty(); kernels = kernels.subspan(1)) {
+    if (grids.empty()) grids.push_back(std::make_unique<Grid>(*kernels.front()));
+    Grid& grid = *grids.front();
+    end_previous(grid);
+    const size_t room = 1 + chance_.below(kMostUnderWay);
+    while (grid.unfinished > 0) {
+      if (chance_.one_in(kEarlyBegin)) begin_early(kernels.subspan(1), grids);
+      const auto others = std::count_if(under_way_.begin(), under_way_.end(),
+                                        [&](const auto& block) { return &block->grid != &grid; });
+      while (!grid.to_come.empty() && under_way_.size() < room + others) begin_cluster(grid);
+      auto& block = under_way_[chance_.below(static_cast<uint32_t>(under_way_.size()))];
+      resume(*block);
+      if (block->finished()) retire(block);
+    }
+    grids.pop_front();
   }
-  const size_t room = 1 + chance_.below(kMostUnderWay);
-  while (grid->unfinished > 0) {
-    if (early > 0 && !next_->to_come.empty() && chance_.one_in(kEarlyBegin))
-      begin_cluster(*next_), --early;
-    const auto others = std::count_if(under_way_.begin(), under_way_.end(), [&](const auto& block) {
-      return &block->grid != grid.get();
-    });
-    while (!grid->to_come.empty() && under_way_.size() < room + others) begin_cluster(*grid);
-    auto& block = under_way_[chance_.below(static_cast<uint32_t>(under_way_.size()))];
-    resume(*block);
-    if (!block->finished()) continue;
-    --block->grid.unfinished;
-    idle_.insert(idle_.end(), block->threads().begin(), block->threads().end());
-    std::swap(block, under_way_.back());
-    under_way_.pop_back();
+}
+
+void Machine::retire(std::unique_ptr<Block>& block) {
+  --block->grid.unfinished;
+  idle_.insert(idle_.end(), block->threads().begin(), block->threads().end());
+  std::swap(block, under_way_.back());
+  under_way_.pop_back();
+}
+
+// Blocks of the kernel that comes next may begin at any time: those of the one that is run could
+// all have let them, and stand still. Blocks of later ones may where those ahead of them let them
+// before they waited.
+void Machine::begin_early(std::span<const Launch* const> coming,
+                          std::deque<std::unique_ptr<Grid>>& grids) {
+  for (size_t i = 0; i < coming.size() && coming[i]->overlap; ++i) {
+    if (i > 0 && !grids[i]->lets_next) return;
+    if (grids.size() == i + 1) {
+      grids.push_back(std::make_unique<Grid>(*coming[i]));
+      grids.back()->early = chance_.below(kMostEarly + 1);
+    }
+    Grid& grid = *grids[i + 1];
+    if (grid.early == 0 || grid.to_come.empty()) continue;
+    --grid.early;
+    begin_cluster(grid);
   }
 }
 
@@ -112,6 +130,8 @@ void Machine::wait_for_previous() {
   grid.waiting.push_back(current_);
   suspend();
 }
+
+void Machine::let_next_start() { current_->block->grid.lets_next = true; }
 
 // Copies land meanwhile, and have to where all threads wait.
 bool Machine::can_run(Block& block) {

@@ -1,17 +1,20 @@
 // Runs kernels on the host, block by block, as a GPU may: in any order that a kernel allows.
-// Threads change places where they wait for each other, blocks now and then, and copies land when
-// chance has it. All chance comes from one seed, so that a failure can be had again.
+// Threads change places where they wait for each other, blocks now and then, copies land when
+// chance has it, and blocks of the next kernels begin early. All chance comes from one seed, so
+// that a failure can be had again.
 //
 // What a GPU does to a wrong kernel is a fault here (fault.h). Not seen are races between two
 // points at which threads wait, in memory too; nor is time.
 //
-// Thread-safety: run() from any thread, one kernel after another. The rest is for what runs.
+// Thread-safety: whoever calls run() holds mutex(). The rest is for what runs.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "tests/backend/cuda/emulator/block.h"
@@ -29,9 +32,8 @@ class Machine {
   explicit Machine(uint32_t seed) : chance_(seed) {}
 
   std::mutex& mutex() { return mutex_; }
-  // All of a kernel, and the beginning of the one that comes next on the stream, if it is known:
-  // then that one must be run next.
-  void run(const Launch& launch, const Launch* next);
+  // Kernels that follow each other on a stream, with nothing between them.
+  void run(std::span<const Launch* const> kernels);
 
   // The thread that runs.
   Thread& current() { return *current_; }
@@ -43,11 +45,15 @@ class Machine {
   void give_way_to_blocks();
   // Returns when the kernel ahead of the thread's has ended.
   void wait_for_previous();
+  // Blocks of the next kernel may begin.
+  void let_next_start();
   Chance& chance() { return chance_; }
 
  private:
   static void run_threads(void* thread);
   void begin_cluster(Grid& grid);
+  void begin_early(std::span<const Launch* const> coming, std::deque<std::unique_ptr<Grid>>& grids);
+  void retire(std::unique_ptr<Block>& block);
   std::vector<Thread*> take_threads(size_t count);
   void end_previous(Grid& grid);
   void resume(Block& block);
@@ -57,7 +63,6 @@ class Machine {
 
   std::mutex mutex_;
   Chance chance_;
-  std::unique_ptr<Grid> next_;  // that has blocks under way already
   Thread* current_ = nullptr;
   Fiber main_;
   std::vector<std::unique_ptr<Thread>> made_;

@@ -28,17 +28,16 @@ void CUstream_st::enqueue(StreamItem item) {
 void CUstream_st::run_all() {
   const std::scoped_lock lock(machine().mutex());
   const StreamWork work = std::exchange(pending, {});
-  for (size_t i = 0; i < work.size(); ++i) {
-    if (const auto* host = std::get_if<std::function<void()>>(&work[i])) {
-      (*host)();
+  std::vector<const Launch*> kernels;
+  for (const StreamItem& item : work) {
+    if (const auto* kernel = std::get_if<std::shared_ptr<const Launch>>(&item)) {
+      kernels.push_back(kernel->get());
       continue;
     }
-    const auto kernel = [](const StreamItem& item) {
-      const auto* launch = std::get_if<std::shared_ptr<const Launch>>(&item);
-      return launch == nullptr ? nullptr : launch->get();
-    };
-    machine().run(*kernel(work[i]), i + 1 < work.size() ? kernel(work[i + 1]) : nullptr);
+    machine().run(std::exchange(kernels, {}));
+    std::get<std::function<void()>>(item)();
   }
+  machine().run(kernels);
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {

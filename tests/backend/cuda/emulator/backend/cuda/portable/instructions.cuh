@@ -17,8 +17,7 @@ namespace m2::cuda {
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 inline void wait_for_previous() { emulator::machine().wait_for_previous(); }
-// The next kernel begins early whether it is let or not; the one after it never does.
-inline void let_next_start() {}
+inline void let_next_start() { emulator::machine().let_next_start(); }
 inline float load_ahead(const float* from) { return *from; }
 inline float4 load_ahead(const float4* from) { return *from; }
 
