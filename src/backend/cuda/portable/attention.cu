@@ -126,8 +126,12 @@ __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {
   if constexpr (kFused) fresh.load_norms(a.fused, head, group);
   if constexpr (kHolds) held.take_first(a, group_at, lane);
   if (ahead) {
+    // What follows the form of one row reads weights at most before its wait; beside more rows that
+    // would take of memory's rate what their keys need.
+    if constexpr (kHolds) let_next_start();
     wait_for_previous();
-    start_next(mark);
+    if constexpr (!kHolds) let_next_start();
+    leave_mark(mark);
   }
   const bf16_t *low = nullptr, *high = nullptr;  // the queries of rows g and g + 8
   if constexpr (kFused) {

@@ -56,12 +56,6 @@ struct Group {
     load_keys(a, at, g, t);
     load_values(a, at, g, t);
   }
-  __device__ void clear() {
-#pragma unroll
-    for (int32_t i = 0; i < kHeadDim / 32; ++i) keys.first[i] = keys.second[i] = {0, 0, 0, 0};
-#pragma unroll
-    for (uint2& four : values) four = {0, 0};
-  }
   // The key and value of the group's place `within`, [head_dim] of shared memory each.
   __device__ void put(const bf16_t* key, const bf16_t* value, int32_t within, int32_t g,
                       int32_t t) {

@@ -55,10 +55,8 @@ struct Held {
     const int32_t g = lane / 4, t = lane % 4;
 #pragma unroll 1
     for (int32_t n = begin; n < end; ++n) {
-      if (n == newest.group) {
-        if (n >= fetched_end) group.clear();
-        group.put(newest.key, newest.value, newest.within, g, t);
-      }
+      // A group that was not fetched holds, beside the new key, what does not count: numbers.
+      if (n == newest.group) group.put(newest.key, newest.value, newest.within, g, t);
       float scores[2][4] = {};
 #pragma unroll
       for (int32_t i = 0; i < kHeadDim / 32; ++i) {

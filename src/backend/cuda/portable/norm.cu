@@ -97,16 +97,22 @@ __device__ inline float dot(const float4& a, const float4& b) {
   return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
 }
 
-constexpr int32_t kRouterWarps = 2, kGateVectors = 24;
+constexpr int32_t kRouterExperts = 2;   // of a block
+constexpr int32_t kGateColumns = 3072;  // whose weights are there ahead
 
-// A warp an expert. Its row of the gate, times the norm's weights, is there before the kernel ahead
-// has ended; afterwards every warp reads the tokens for itself, and waits for no other.
-__global__ void __launch_bounds__(kRouterWarps * 32)
+// The warps of an expert share the columns. The expert's row of the gate, times the norm's weights,
+// is there before the kernel ahead has ended; afterwards every expert norms the tokens for itself.
+template <int32_t kExpertWarps>
+__global__ void __launch_bounds__(kRouterExperts* kExpertWarps * 32)
     norm_router_kernel(NormRouterArgs a, Mark mark) {
-  const int32_t lane = threadIdx.x % 32, vectors = a.norm.width / 4;
-  const int32_t expert = blockIdx.x * kRouterWarps + threadIdx.x / 32;
+  __shared__ float2 parts[2][kRouterExperts][kExpertWarps];  // of two tokens in turn
+  constexpr int32_t kExpertThreads = kExpertWarps * 32;
+  constexpr int32_t kGateVectors = kGateColumns / 4 / kExpertThreads;
+  const int32_t thread = threadIdx.x % kExpertThreads, own_expert = threadIdx.x / kExpertThreads;
+  const int32_t expert = blockIdx.x * kRouterExperts + own_expert;
+  const int32_t experts = a.router.num_experts, vectors = a.norm.width / 4;
   const auto* gate = reinterpret_cast<const float4*>(
-      a.router.gate + int64_t{min(expert, a.router.num_experts - 1)} * a.norm.width);
+      a.router.gate + int64_t{min(expert, experts - 1)} * a.norm.width);
   const auto* norm = reinterpret_cast<const float4*>(a.norm.weight);
   const auto weigh = [](const float4& v, const float4& w) {
     return float4{v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w};
@@ -114,55 +120,66 @@ __global__ void __launch_bounds__(kRouterWarps * 32)
   float4 weights[kGateVectors];
 #pragma unroll
   for (int32_t n = 0; n < kGateVectors; ++n) {
-    const int32_t i = min(n * 32 + lane, vectors - 1);
-    weights[n] = load_ahead(gate + i);
+    weights[n] = load_ahead(gate + min(n * kExpertThreads + thread, vectors - 1));
   }
 #pragma unroll
   for (int32_t n = 0; n < kGateVectors; ++n) {
-    const int32_t i = min(n * 32 + lane, vectors - 1);
-    weights[n] = weigh(weights[n], load_ahead(norm + i));
+    weights[n] =
+        weigh(weights[n], load_ahead(norm + min(n * kExpertThreads + thread, vectors - 1)));
   }
   let_next_start();  // before its wait it reads weights alone
   wait_for_previous();
   leave_mark(mark);
-  if (expert >= a.router.num_experts) return;
-  for (int32_t t = blockIdx.y; t < a.norm.rows; t += gridDim.y) {
+  int32_t turn = 0;
+  for (int32_t t = blockIdx.y; t < a.norm.rows; t += gridDim.y, turn ^= 1) {
     const auto* x = reinterpret_cast<const uint2*>(a.norm.x + int64_t{t} * a.norm.width);
-    const auto widened = [&](int32_t i) {
-      const uint2 packed = x[i];
+    const auto widened = [](const uint2& packed) {
       return float4{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y),
                     bf16_high(packed.y)};
     };
     uint2 own[kGateVectors];
 #pragma unroll
     for (int32_t n = 0; n < kGateVectors; ++n) {
-      const int32_t i = n * 32 + lane;
+      const int32_t i = n * kExpertThreads + thread;
       own[n] = i < vectors ? x[i] : uint2{0, 0};
     }
     float sum = 0, squares = 0;
 #pragma unroll
     for (int32_t n = 0; n < kGateVectors; ++n) {
-      const float4 v{bf16_low(own[n].x), bf16_high(own[n].x), bf16_low(own[n].y),
-                     bf16_high(own[n].y)};
+      const float4 v = widened(own[n]);
       sum += dot(weights[n], v);
       squares += dot(v, v);
     }
-    for (int32_t i = kGateVectors * 32 + lane; i < vectors; i += 32) {
-      const float4 v = widened(i);
+    for (int32_t i = kGateVectors * kExpertThreads + thread; i < vectors; i += kExpertThreads) {
+      const float4 v = widened(x[i]);
       sum += dot(weigh(gate[i], norm[i]), v);
       squares += dot(v, v);
     }
     sum = warp_sum(sum);
     squares = warp_sum(squares);
+    if constexpr (kExpertWarps > 1) {
+      if (threadIdx.x % 32 == 0) parts[turn][own_expert][thread / 32] = {sum, squares};
+      __syncthreads();
+      sum = squares = 0;
+#pragma unroll
+      for (const float2& part : parts[turn][own_expert]) sum += part.x, squares += part.y;
+    }
     const float factor = 1.0f / sqrtf(squares / static_cast<float>(a.norm.width) + a.norm.epsilon);
-    if (lane == 0) a.router.logits[int64_t{t} * a.router.num_experts + expert] = sum * factor;
-    // The warps share the normed token among them.
-    for (int32_t i = expert * 32 + lane; i < vectors; i += a.router.num_experts * 32) {
-      const float4 v = widened(i), w = __ldg(norm + i);
+    if (expert >= experts) continue;
+    if (thread == 0) a.router.logits[int64_t{t} * experts + expert] = sum * factor;
+    // The experts share the normed token among them.
+    const auto put = [&](int32_t i, const uint2& packed) {
+      const float4 v = widened(packed), w = __ldg(norm + i);
       reinterpret_cast<uint2*>(a.norm.out + int64_t{t} * a.norm.width)[i] = {
           pack_input(v.x * factor * w.x, v.y * factor * w.y, a.norm.f16),
           pack_input(v.z * factor * w.z, v.w * factor * w.w, a.norm.f16)};
-    }
+    };
+    uint2 mine{0, 0};
+#pragma unroll
+    for (int32_t n = 0; n < kGateVectors; ++n) mine = n == expert ? own[n] : mine;
+    int32_t i = expert * kExpertThreads + thread;
+    if (expert < kGateVectors && i < vectors) put(i, mine), i += experts * kExpertThreads;
+    for (; i < vectors; i += experts * kExpertThreads) put(i, x[i]);
   }
 }
 
@@ -175,11 +192,14 @@ void launch_norm(const NormArgs& args, const Queue& queue) {
 }
 
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {
-  if (queue.overlap) prefer_shared(norm_router_kernel);
+  // One token is waited for; more keep as many warps busy as there is room for.
+  const bool one = args.norm.rows == 1;
+  const auto kernel = one ? norm_router_kernel<4> : norm_router_kernel<1>;
+  if (queue.overlap) prefer_shared(kernel);
   // Blocks of up to two tokens where there are more than four.
   const int32_t parts = args.norm.rows <= 4 ? 1 : divide_up(args.norm.rows, 2);
-  enqueue(norm_router_kernel, dim3(divide_up(args.router.num_experts, kRouterWarps), parts),
-          kRouterWarps * 32, 0, queue, args);
+  enqueue(kernel, dim3(divide_up(args.router.num_experts, kRouterExperts), parts),
+          kRouterExperts * (one ? 4 : 1) * 32, 0, queue, args);
 }
 
 }  // namespace m2::cuda

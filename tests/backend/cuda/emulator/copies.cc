@@ -11,6 +11,7 @@ namespace m2::emulator {
 namespace {
 
 constexpr uint32_t kSmallBytes = 16;
+constexpr int kNothing = 0xff;  // all bytes: NaN in every format
 
 void expect_aligned(const void* to, const void* from, uint32_t bytes) {
   const auto bits = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes;
@@ -21,6 +22,7 @@ void expect_aligned(const void* to, const void* from, uint32_t bytes) {
 
 void Copies::begin(int32_t thread, void* to, const void* from) {
   expect_aligned(to, from, kSmallBytes);
+  std::memset(to, kNothing, kSmallBytes);
   begin_small(thread, {from == nullptr ? Kind::kZero : Kind::kCopy, to, from});
 }
 
@@ -42,6 +44,7 @@ void Copies::arrive_after(int32_t thread, uint64_t* barrier) {
 
 void Copies::begin_bulk(void* to, const void* from, uint32_t bytes, uint64_t* barrier) {
   expect_aligned(to, from, bytes);
+  std::memset(to, kNothing, bytes);
   bulk_.push_back({to, from, bytes, barrier, {}});
 }
 

@@ -1,6 +1,6 @@
 // Copies into a block's shared memory that have been asked for and have not landed. What they read
-// and where they put it is touched when they land, and not before: whoever does not wait for them,
-// or overwrites what they are still to read, finds out.
+// is read when they land, and until then where they put it holds nothing of use, NaN: whoever does
+// not wait for them, or overwrites what they are still to read, finds out.
 //
 // Thread-safety: none; as block.h.
 #pragma once
