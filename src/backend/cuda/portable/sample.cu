@@ -1,26 +1,21 @@
-// One block a row. The best of a row come in rounds: each thread's largest element gives a
-// threshold that at least as many elements reach as are wanted, what reaches it goes to shared
-// memory and is sorted there. One round nearly always does; flat distributions take more, and stay
-// exact.
+// One block a row, or a few at first. The best of a row come in rounds: each thread's largest
+// element gives a threshold that at least as many elements reach as are wanted, what reaches it
+// goes to shared memory and is sorted there. One round nearly always does; flat distributions take
+// more, and stay exact.
 #include "backend/cuda/portable/philox.cuh"
 #include "backend/cuda/portable/sample.cuh"
+#include "backend/cuda/portable/sample_view.cuh"
 
 namespace m2::cuda {
 namespace {
 
-constexpr int32_t kThreads = 1024, kBuffer = 2048, kRound = 256;
-// As on the CPU: below this a temperature means greedy; logits are held within ±1e30, so that an
-// infinite one gives a token and not a NaN.
-constexpr float kLeastTemperature = 1e-5f, kLargestLogit = 1e30f, kNone = -INFINITY;
-constexpr uint16_t kMaxCount = 0x7fff;
+using namespace sample;
 
-struct Candidate {
-  float value;
-  int32_t id;
-};
-__device__ inline bool before(const Candidate& a, const Candidate& b) {
-  return a.value > b.value || (a.value == b.value && a.id < b.id);
-}
+constexpr int32_t kBuffer = 2048, kRound = 256;
+constexpr float kLeastTemperature = 1e-5f;  // as on the CPU: below it a temperature means greedy
+constexpr uint16_t kMaxCount = 0x7fff;
+// Rows that one block each would leave multiprocessors idle.
+constexpr int32_t kMostClusterRows = 16;
 
 struct Shared {
   Candidate candidates[kBuffer];
@@ -32,60 +27,6 @@ struct Shared {
   double carry;
   bool done;
 };
-
-// The elements of a row as one of the steps sees them.
-struct View {
-  const float* values;
-  int32_t size;
-  float factor, least;  // below `least`, after the factor, is -inf
-
-  __device__ float at(int32_t i) const { return seen(values[i]); }
-  __device__ float seen(float x) const {
-    x = (isnan(x) ? kNone : fminf(x, kLargestLogit)) * factor;
-    return x < least ? kNone : x;
-  }
-
-  // Calls visit(value, id) for this thread's share of the elements. Four at a time, and several of
-  // those under way at once: one block reads a whole row.
-  template <typename Visit>
-  __device__ void each(Visit visit) const {
-    int32_t done = 0;
-    if (reinterpret_cast<uintptr_t>(values) % sizeof(float4) == 0) {
-      const int32_t vectors = size / 4;
-#pragma unroll 4
-      for (int32_t i = threadIdx.x; i < vectors; i += kThreads) {
-        const float4 four = reinterpret_cast<const float4*>(values)[i];
-        visit(seen(four.x), 4 * i);
-        visit(seen(four.y), 4 * i + 1);
-        visit(seen(four.z), 4 * i + 2);
-        visit(seen(four.w), 4 * i + 3);
-      }
-      done = vectors * 4;
-    }
-    for (int32_t i = done + threadIdx.x; i < size; i += kThreads) visit(seen(values[i]), i);
-  }
-};
-
-__device__ Candidate block_best(const View& view, Shared& s) {
-  Candidate own{kNone, INT32_MAX};
-  view.each([&](float x, int32_t i) {
-    if (x > own.value) own = {x, i};
-  });
-  for (int32_t distance = 16; distance > 0; distance /= 2) {
-    const Candidate other{__shfl_xor_sync(kAllLanes, own.value, distance),
-                          __shfl_xor_sync(kAllLanes, own.id, distance)};
-    if (before(other, own)) own = other;
-  }
-  if (threadIdx.x % 32 == 0) s.best[threadIdx.x / 32] = own;
-  __syncthreads();
-  own = s.best[0];
-  for (int32_t i = 1; i < kThreads / 32; ++i) {
-    if (before(s.best[i], own)) own = s.best[i];
-  }
-  __syncthreads();
-  if (own.id == INT32_MAX) own.id = -1;
-  return own;
-}
 
 __device__ double block_sum(double x, Shared& s) {
   for (int32_t distance = 16; distance > 0; distance /= 2) {
@@ -273,10 +214,14 @@ __device__ int32_t walk_by_id(const View& view, float largest, double uniform, S
   return token;
 }
 
+__device__ bool has_edits(const SampleRow& r) {
+  return r.mask_begin >= 0 || r.bias_count > 0 || r.penalise;
+}
+
 // Masks, bias and penalties, where the row has any: they go to `work`.
 __device__ const float* edited(const SampleArgs& a, const SampleRow& r, const float* raw,
                                float* work) {
-  if (r.mask_begin < 0 && r.bias_count == 0 && !r.penalise) return raw;
+  if (!has_edits(r)) return raw;
   const auto* mask = reinterpret_cast<const uint32_t*>(a.ints + r.mask_begin);
   for (int32_t i = threadIdx.x; i < a.real_vocab; i += kThreads) {
     float x = isnan(raw[i]) ? kNone : fminf(raw[i], kLargestLogit);
@@ -303,12 +248,11 @@ __device__ const float* edited(const SampleArgs& a, const SampleRow& r, const fl
   return work;
 }
 
-__device__ int32_t draw(const SampleArgs& a, const SampleRow& r, const float* raw, float* work,
-                        Shared& s) {
-  View view{edited(a, r, raw, work), a.real_vocab, 1.0f, kNone};
-  const Candidate best = block_best(view, s);
+// `best` is the largest element of `view`.
+__device__ int32_t draw(const SampleArgs& a, const SampleRow& r, const float* raw, View view,
+                        const Candidate& best, Shared& s) {
   if (best.id < 0) {  // nothing may be said, or all is NaN: a reply must end
-    return max(0, block_best({raw, a.real_vocab, 1.0f, kNone}, s).id);
+    return max(0, block_best({raw, a.real_vocab, 1.0f, kNone}, s.best).id);
   }
   if (r.temperature < kLeastTemperature) return best.id;
   view.factor = 1.0f / r.temperature;
@@ -358,7 +302,7 @@ __device__ int32_t draw(const SampleArgs& a, const SampleRow& r, const float* ra
 __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* raw, int32_t token,
                          SampleResult& result, Shared& s) {
   const View view{raw, a.real_vocab, 1.0f, kNone};
-  const Candidate best = block_best(view, s);
+  const Candidate best = block_best(view, s.best);
   const float largest = best.id < 0 ? 0.0f : best.value;
   const double sum = exponentials(view, largest, s);
   const float normaliser = best.id < 0 ? 0.0f : largest + static_cast<float>(log(sum));
@@ -389,14 +333,27 @@ __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* r
   }
 }
 
-__global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, Mark mark) {
-  __shared__ Shared s;
-  wait_for_previous();
-  start_next(mark);
+// The first block of a cluster samples; the others help it to find the row's largest logit.
+template <int32_t kCluster>
+__device__ void sample_row(const SampleArgs& a, Shared& s) {
   const SampleRow r = a.rows[blockIdx.x];
+  const auto rank = static_cast<int32_t>(blockIdx.z);
   const float* raw = a.logits + int64_t{blockIdx.x} * a.stride;
+  const bool together = kCluster > 1 && r.draw && !has_edits(r);
+  if (rank > 0 && !together) return;
   SampleResult result{r.target, 0, 0.0f};
-  if (r.draw) result.token = draw(a, r, raw, a.work + int64_t{blockIdx.x} * a.stride, s);
+  if (r.draw) {
+    float* work = a.work + int64_t{blockIdx.x} * a.stride;
+    const View view{edited(a, r, raw, work), a.real_vocab, 1.0f, kNone};
+    Candidate best;
+    if constexpr (kCluster > 1) {
+      __shared__ ClusterBest cluster;
+      if (together) best = cluster_best(view, rank, cluster, s.best);
+      if (rank > 0) return;
+    }
+    if (!together) best = block_best(view, s.best);
+    result.token = draw(a, r, raw, view, best, s);
+  }
   if (r.num_top >= 0) logprobs(a, r, raw, result.token, result, s);
   if (threadIdx.x == 0) {
     a.results[blockIdx.x] = result;
@@ -404,10 +361,24 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, Mark mar
   }
 }
 
+template <int32_t kCluster>
+__global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, Mark mark) {
+  __shared__ Shared s;
+  wait_for_previous();
+  start_next(mark);
+  if constexpr (kCluster == 1 || kBulkCopies) sample_row<kCluster>(a, s);
+}
+
 }  // namespace
 
 void launch_sample(const SampleArgs& a, const Queue& queue) {
-  if (a.num_rows > 0) enqueue(sample_kernel, a.num_rows, kThreads, 0, queue, a);
+  if (a.num_rows == 0) return;
+  if (queue.overlap && a.num_rows <= kMostClusterRows) {
+    enqueue(sample_kernel<kSampleCluster>, dim3(a.num_rows, 1, kSampleCluster), kThreads, 0, queue,
+            a, kSampleCluster);
+  } else {
+    enqueue(sample_kernel<1>, a.num_rows, kThreads, 0, queue, a);
+  }
 }
 
 }  // namespace m2::cuda
