@@ -12,7 +12,8 @@ namespace m2::emulator {
 namespace {
 
 constexpr uint32_t kZeros = 4;  // one in so many blocks finds zeros in its shared memory
-constexpr std::array<uint32_t, 3> kLandings{2, 16, 0};  // a block has one of them
+constexpr std::array<uint32_t, 3> kLandings{8, 64, 0};  // a block has one of them
+constexpr uint32_t kMostBits = 12;                      // of how many copies land at a time
 constexpr uint32_t kSpeedChange = 4096;                 // one in so many changes of threads
 
 }  // namespace
@@ -117,7 +118,19 @@ void Block::phase_ended(const uint64_t* barrier) {
   });
 }
 
-bool Block::lands_now() const { return landing_ != 0 && machine_.chance().one_in(landing_); }
+void Block::may_land() {
+  if (landing_ == 0) return;
+  while (ready_.empty() && copies_.land_one(machine_.chance().bits())) {
+  }
+  if (!machine_.chance().one_in(landing_)) return;
+  uint32_t count = 1u << machine_.chance().below(kMostBits + 1);
+  while (count > 0 && copies_.land_one(machine_.chance().bits())) --count;
+}
+
+void Block::make_last(Thread& thread) {
+  thread.waits_for = nullptr;
+  slow_ready_.push_back(&thread);
+}
 
 // Half of the time a warp in four is slow.
 void Block::change_speeds() {

@@ -76,9 +76,10 @@ class Block {
   // For the machine.
   bool finished() const { return live_ == 0; }
   bool can_run() const { return !ready_.empty() || !slow_ready_.empty(); }
-  Thread& take();          // one that can run
-  bool lands_now() const;  // one of the copies under way, by chance
+  Thread& take();   // one that can run
+  void may_land();  // some of the copies under way, or none
   void make_ready(Thread& thread);
+  void make_last(Thread& thread);  // it can run where no other can
   void end(Thread& thread);
   std::string waiting() const;  // how many threads wait for what
   const std::vector<Thread*>& threads() const { return threads_; }
@@ -103,9 +104,9 @@ class Block {
   std::shared_ptr<Cluster> cluster_;
   SharedMemory memory_;
   Copies copies_;
-  const uint32_t landing_;  // one in so many changes of threads lets a copy land; 0: none does
+  const uint32_t landing_;  // one in so many changes of threads lets copies land; 0: none does
   std::vector<Thread*> threads_;
-  // Those that can run: of slow warps they do only where no other can. Which are slow changes.
+  // Those that can run. The slow ones do where no other can: those of some warps, which change.
   std::vector<Thread*> ready_, slow_ready_;
   uint32_t slow_warps_ = 0;  // by bits
   int32_t live_;

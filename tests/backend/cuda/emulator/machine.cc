@@ -114,7 +114,10 @@ void Machine::end_previous(Grid& grid) {
 }
 
 void Machine::may_give_way() {
-  if (chance_.one_in(kGivingWay)) give_way();
+  if (!chance_.one_in(kGivingWay)) return;
+  chance_.one_in(2) ? current_->block->make_last(*current_)
+                    : current_->block->make_ready(*current_);
+  suspend();
 }
 
 void Machine::give_way_to_blocks() {
@@ -135,7 +138,7 @@ void Machine::let_next_start() { current_->block->grid.lets_next = true; }
 
 // Copies land meanwhile, and have to where all threads wait.
 bool Machine::can_run(Block& block) {
-  if (block.lands_now()) block.copies().land_one(chance_.bits());
+  block.may_land();
   while (!block.can_run() && block.copies().land_one(chance_.bits())) {
   }
   return block.can_run();
