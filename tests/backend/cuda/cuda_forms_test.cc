@@ -147,6 +147,17 @@ TEST_F(CudaForms, LongContexts) {
   }
 }
 
+// The model's own widths, for which products of few tokens are compiled apart.
+TEST_F(CudaForms, RealWidths) {
+  ModelConfig config = tiny();
+  config.num_layers = 1;
+  config.hidden_size = 3072;
+  config.num_heads = 48, config.num_kv_heads = 8;
+  config.expert_width = 1536;
+  make(config, 8);
+  expect_chunks({2, 1, 5});
+}
+
 TEST_F(CudaForms, WidthsThatFewKernelsServe) {
   ModelConfig config = tiny();
   config.hidden_size = 192;
