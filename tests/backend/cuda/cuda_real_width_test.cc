@@ -241,13 +241,11 @@ TEST_F(CudaRealWidth, StepTimes) {
     const double greedy = DecodeSteps(rows, context, true).median_ms(cuda, 25);
     const double sampled = DecodeSteps(rows, context, false).median_ms(cuda, 25);
     const double queued = DecodeSteps(rows, context, false).queued_ms(cuda, 40, false);
-    const double never_idle = DecodeSteps(rows, context, false).queued_ms(cuda, 40, true);
+    const double never_waiting = DecodeSteps(rows, context, false).queued_ms(cuda, 40, true);
     std::printf(
         "  decode %3d rows, context %4d: greedy %.3f, top-k 40 and top-p 0.95 %.3f; one step ahead "
-        "%.3f, of "
-        "which "
-        "idle %.3f\n",
-        rows, context, greedy, sampled, queued, queued - never_idle);
+        "%.3f, of which for the host %.3f\n",
+        rows, context, greedy, sampled, queued, queued - never_waiting);
   }
   for (const int32_t tokens : {128, 512, 1024, 2048, 8192}) {
     std::printf("  prefill %4d tokens: %.3f\n", tokens, prefill_ms(cuda, tokens));
