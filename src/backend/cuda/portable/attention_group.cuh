@@ -85,22 +85,14 @@ __device__ void attend(Queries<kHeadDim>& s, Group<kHeadDim, Element>& group,
     float scores[2][4] = {};
 #pragma unroll
     for (int32_t i = 0; i < kHeadDim / 32; ++i) {
-      const uint4 low = s.q_low[i], high = s.q_high[i];
       const uint4 k0 = group.keys.first[i], k1 = group.keys.second[i];
-      mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
-      mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
-      mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
-      mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
+      s.score(i, k0, k1, scores);
     }
     group.load_keys(a, next_at, g, t);
-    float p[2][4];
-    soften<kHeadDim>(s, scores, 0, position, a.scale, t, p[0]);
-    soften<kHeadDim>(s, scores, 1, position, a.scale, t, p[1]);
-    const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
-    const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+    const uint4 p = soften<kHeadDim>(s, scores, true, position, a.scale, t);
 #pragma unroll
     for (int32_t n = 0; n < kHeadDim / 8; ++n) {
-      mma(s.out[n], a0, a1, a2, a3, group.values[n].x, group.values[n].y);
+      mma(s.out[n], p.x, p.y, p.z, p.w, group.values[n].x, group.values[n].y);
     }
     group.load_values(a, next_at, g, t);
   }

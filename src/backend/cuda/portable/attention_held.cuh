@@ -60,26 +60,18 @@ struct Held {
       float scores[2][4] = {};
 #pragma unroll
       for (int32_t i = 0; i < kHeadDim / 32; ++i) {
-        const uint4 low = s.q_low[i], high = s.q_high[i];
         const uint4 k0 = group.keys.first[i], k1 = group.keys.second[i];
-        mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
-        mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
-        mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
-        mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
+        s.score(i, k0, k1, scores);
       }
       const bool more = n + 1 < fetched_end;
       if (more) {
         wait_barrier(&ring.full[stage(n + 1)], round(n + 1) % 2);
         group.keys.load(keys(n + 1), g, t);
       }
-      float p[2][4] = {};
-      soften<kHeadDim>(s, scores, 0, n * kKeyGroup, a.scale, t, p[0]);
-      if (both) soften<kHeadDim>(s, scores, 1, n * kKeyGroup, a.scale, t, p[1]);
-      const uint32_t a0 = pack_bf16(p[0][0], p[0][1]), a2 = pack_bf16(p[0][2], p[0][3]);
-      const uint32_t a1 = pack_bf16(p[1][0], p[1][1]), a3 = pack_bf16(p[1][2], p[1][3]);
+      const uint4 p = soften<kHeadDim>(s, scores, both, n * kKeyGroup, a.scale, t);
 #pragma unroll
       for (int32_t d = 0; d < kHeadDim / 8; ++d) {
-        mma(s.out[d], a0, a1, a2, a3, group.values[d].x, group.values[d].y);
+        mma(s.out[d], p.x, p.y, p.z, p.w, group.values[d].x, group.values[d].y);
       }
       if (!more) continue;
       group.load_values(keys(n + 1) + R::kElements, g, t);

@@ -35,6 +35,14 @@ struct Queries {
                                   : *reinterpret_cast<const uint4*>(high + 32 * i + 8 * t);
     }
   }
+  // Adds what 32 dimensions, the i-th, give to the scores of 16 keys, of which a lane has two.
+  __device__ void score(int32_t i, const uint4& k0, const uint4& k1, float (&scores)[2][4]) const {
+    const uint4 low = q_low[i], high = q_high[i];
+    mma(scores[0], low.x, high.x, low.y, high.y, k0.x, k0.y);
+    mma(scores[1], low.x, high.x, low.y, high.y, k1.x, k1.y);
+    mma(scores[0], low.z, high.z, low.w, high.w, k0.z, k0.w);
+    mma(scores[1], low.z, high.z, low.w, high.w, k1.z, k1.w);
+  }
 };
 
 // One of the two halves of a warp's queries (rows g and g + 8): scores to probabilities, against
@@ -66,6 +74,18 @@ __device__ inline void soften(Queries<kHeadDim>& s, const float (&scores)[2][4],
     tile[2 * half] *= factor;
     tile[2 * half + 1] *= factor;
   }
+}
+
+// The probabilities of 16 keys as the tensor core's first operand, of the first 8 queries or `both`
+// halves of 16.
+template <int32_t kHeadDim>
+__device__ inline uint4 soften(Queries<kHeadDim>& s, const float (&scores)[2][4], bool both,
+                               int32_t position, float scale, int32_t t) {
+  float p[2][4] = {};
+  soften<kHeadDim>(s, scores, 0, position, scale, t, p[0]);
+  if (both) soften<kHeadDim>(s, scores, 1, position, scale, t, p[1]);
+  return {pack_bf16(p[0][0], p[0][1]), pack_bf16(p[1][0], p[1][1]), pack_bf16(p[0][2], p[0][3]),
+          pack_bf16(p[1][2], p[1][3])};
 }
 
 }  // namespace m2::cuda::decode
