@@ -14,6 +14,7 @@ namespace {
 constexpr uint32_t kZeros = 4;  // one in so many blocks finds zeros in its shared memory
 constexpr std::array<uint32_t, 3> kLandings{8, 64, 0};  // a block has one of them
 constexpr uint32_t kMostBits = 12;                      // of how many copies land at a time
+constexpr uint32_t kSlow = 3;                           // one in so many blocks
 constexpr uint32_t kSpeedChange = 4096;                 // one in so many changes of threads
 
 }  // namespace
@@ -27,6 +28,7 @@ Block::Block(Machine& machine, Grid& of, std::shared_ptr<Cluster> cluster, uint3
       memory_(of.launch.shared_bytes,
               machine.chance().one_in(kZeros) ? std::byte{0} : std::byte{0xff}),
       copies_(*this, static_cast<int32_t>(threads.size())),
+      slow_(machine.chance().one_in(kSlow)),
       landing_(kLandings[machine.chance().below(kLandings.size())]),
       threads_(std::move(threads)),
       live_(static_cast<int32_t>(threads_.size())),

@@ -74,6 +74,7 @@ class Block {
   SharedMemory& memory() { return memory_; }
 
   // For the machine.
+  bool is_slow() const { return slow_; }
   bool finished() const { return live_ == 0; }
   bool can_run() const { return !ready_.empty() || !slow_ready_.empty(); }
   Thread& take();   // one that can run
@@ -104,6 +105,7 @@ class Block {
   std::shared_ptr<Cluster> cluster_;
   SharedMemory memory_;
   Copies copies_;
+  const bool slow_;
   const uint32_t landing_;  // one in so many changes of threads lets copies land; 0: none does
   std::vector<Thread*> threads_;
   // Those that can run. The slow ones do where no other can: those of some warps, which change.

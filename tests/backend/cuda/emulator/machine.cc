@@ -47,11 +47,22 @@ void Machine::run(std::span<const Launch* const> kernels) {
       const auto others = std::count_if(under_way_.begin(), under_way_.end(),
                                         [&](const auto& block) { return &block->grid != &grid; });
       while (!grid.to_come.empty() && under_way_.size() < room + others) begin_cluster(grid);
-      auto& block = under_way_[chance_.below(static_cast<uint32_t>(under_way_.size()))];
+      auto& block = pick();
       resume(*block);
       if (block->finished()) retire(block);
     }
     grids.pop_front();
+  }
+}
+
+// A slow one comes where no other can run.
+std::unique_ptr<Block>& Machine::pick() {
+  const auto preferred = [](const auto& block) { return !block->is_slow() && block->can_run(); };
+  for (;;) {
+    auto& block = under_way_[chance_.below(static_cast<uint32_t>(under_way_.size()))];
+    if (preferred(block) || std::none_of(under_way_.begin(), under_way_.end(), preferred)) {
+      return block;
+    }
   }
 }
 

@@ -53,6 +53,7 @@ class Machine {
   static void run_threads(void* thread);
   void begin_cluster(Grid& grid);
   void begin_early(std::span<const Launch* const> coming, std::deque<std::unique_ptr<Grid>>& grids);
+  std::unique_ptr<Block>& pick();
   void retire(std::unique_ptr<Block>& block);
   std::vector<Thread*> take_threads(size_t count);
   void end_previous(Grid& grid);
