@@ -93,7 +93,9 @@ END
 }
 
 configure() { # tree, architectures, more
-  cmake --preset cuda -B "$1" -DM2_CUDA_TOOLKIT="$(toolkit)" -DM2_CUDA_ARCHITECTURES="$2" "${@:3}" \
+  local found
+  found=$(toolkit) # ends the script where there is none
+  cmake --preset cuda -B "$1" -DM2_CUDA_TOOLKIT="$found" -DM2_CUDA_ARCHITECTURES="$2" "${@:3}" \
     -DM2_CARGO="$PWD/scripts/cargo.sh" -DM2_CARGO_TARGET_DIR="$PWD/build/cargo" >"$1.log" 2>&1 || {
     cat "$1.log" >&2
     exit 1
