@@ -31,6 +31,15 @@ ModelConfig every_kernel() {
   return config;
 }
 
+// Of one layer, as narrow as those kernels take it.
+ModelConfig few_served() {
+  ModelConfig config = tiny();
+  config.num_layers = 1;
+  config.num_heads = 4;
+  config.expert_width = 256;
+  return config;
+}
+
 class CudaForms : public ::testing::Test {
  protected:
   void SetUp() override { M2_NEEDS_GPU(); }
@@ -148,6 +157,23 @@ TEST_F(CudaForms, LongContexts) {
   }
 }
 
+// A lone row from its first token on, past the ends of groups of 16 keys: by clusters, of one query
+// head to 16; and of KV heads of one query head each.
+TEST_F(CudaForms, ALoneRowsFirstKeys) {
+  constexpr double kFp8Tolerance = 0.3;
+  for (const auto& [heads, kv_heads, kv_dtype] :
+       {std::tuple{16, 1, DType::kF32}, {16, 1, DType::kF8E4M3}, {8, 8, DType::kF32}}) {
+    SCOPED_TRACE(std::to_string(heads) + " heads of " + std::to_string(kv_heads));
+    ModelConfig config = tiny();
+    config.num_layers = 1;
+    config.head_dim = 64, config.rotary_dim = 32;
+    config.num_heads = heads, config.num_kv_heads = kv_heads;
+    config.expert_width = 256;
+    make(config, 18, kv_dtype);
+    expect_chunks({1, 1, 13, 1, 1, 1}, kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
+  }
+}
+
 // The model's own widths, for which products of few tokens are compiled apart.
 TEST_F(CudaForms, RealWidths) {
   ModelConfig config = tiny();
@@ -169,8 +195,7 @@ TEST_F(CudaForms, WidthsThatFewKernelsServe) {
 // Of more experts than a warp has lanes. A token may be off where its choice was near a tie.
 TEST_F(CudaForms, ChoiceOfExperts) {
   constexpr double kRouterTie = 0.005;  // of a sigmoid: one layer rounds by less
-  ModelConfig config = tiny();
-  config.num_layers = 1;
+  ModelConfig config = few_served();
   config.num_experts = 40, config.experts_per_token = 4;
   OpsLimits limits = small_limits(config);
   limits.num_blocks = kBlocks;
@@ -182,7 +207,7 @@ TEST_F(CudaForms, ChoiceOfExperts) {
   const auto want = oracle.sequence(tokens_, 60);
   cuda_ = std::make_unique<Runner>(model, gpu_ops(config, model.shard, limits));
   int32_t ties = 0, off = 0, context = 0;
-  for (const int32_t count : {36, 14, 6, 3, 1}) {
+  for (const int32_t count : {34, 13, 6, 3, 1, 1, 1, 1}) {
     const auto ours = cuda_->step({piece(0, context, count)});
     for (int32_t i = 0; i < count; ++i, ++context) {
       const bool tie = reference.router_margin(context) < kRouterTie;
@@ -193,6 +218,30 @@ TEST_F(CudaForms, ChoiceOfExperts) {
   }
   EXPECT_LE(ties, 25) << "too few are tested";
   EXPECT_EQ(off, 0);
+}
+
+// All experts have the same logits, so the bias alone decides, and of every seven one value is
+// shared: of those that tie, also across warps, the first are taken.
+TEST_F(CudaForms, ChoiceAmongEqualExperts) {
+  for (const auto& [experts, count] : {std::pair{33, 2}, {70, 16}, {256, 8}}) {
+    SCOPED_TRACE(std::to_string(count) + " of " + std::to_string(experts));
+    ModelConfig config = few_served();
+    config.num_experts = experts, config.experts_per_token = count;
+    OpsLimits limits = small_limits(config);
+    limits.num_blocks = kBlocks;
+    const Model model = dummy_model(config, 8);
+    const LayerWeights& layer = model.weights.layers[0];
+    auto* gate = const_cast<float*>(layer.gate);
+    auto* bias = const_cast<float*>(layer.gate_bias);
+    for (int32_t e = 0; e < experts; ++e) {
+      std::copy_n(gate, config.hidden_size, gate + int64_t{e} * config.hidden_size);
+      bias[e] = 0.25f * static_cast<float>(e % 7 % 4);
+    }
+    tokens_ = some_tokens(26, config.vocab_size, 9);
+    oracle_ = Runner(model, limits).sequence(tokens_, 26);
+    cuda_ = std::make_unique<Runner>(model, gpu_ops(config, model.shard, limits));
+    expect_chunks({20, 5, 1});
+  }
 }
 
 TEST_F(CudaForms, ManyTokens) {

@@ -271,6 +271,62 @@ TEST_F(CudaSampler, LogprobsOfDrawsTargetsAndNamedIds) {
   compare(requests);
 }
 
+// Up to 16 rows the blocks of a cluster look for a row's largest logit, each in an eighth of it;
+// with one row more, and where a row has edits, one block does.
+TEST(CudaSamplerLargest, IsTheSameByOneBlockOrACluster) {
+  M2_NEEDS_GPU();
+  constexpr int32_t kColumns = 6, kMostTogether = 16;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  // An eighth of whole vectors, rows that do not begin at one, eighths without an element.
+  for (const auto& [vocab, real] : {std::pair{128, 96}, {101, 97}, {64, 9}, {64, 1}}) {
+    SCOPED_TRACE(std::to_string(real) + " of " + std::to_string(vocab));
+    const int32_t last = real - 1;
+    LogitsModel model(vocab, real);
+    model.set(0, [](int32_t) { return 1.0f; });
+    model.set(1, [&](int32_t id) { return id >= last ? 3.0f : -1.0f; });
+    model.set(2, [&](int32_t id) { return id == last / 2 || id == last ? 3.0f : 2.0f; });
+    model.set(3, [](int32_t id) { return float(id); });
+    model.set(4, [](int32_t id) { return -float(id); });
+    // Nobody has a number for these, in whatever column.
+    model.set(5,
+              [&](int32_t id) { return id % 5 == 3 || id > last / 2 + 4 ? nan : float(id % 7); });
+    const auto cpu = model.on_cpu(), gpu = model.on_gpu();
+    run_columns(*cpu, kColumns);
+    run_columns(*gpu, kColumns);
+    std::vector<uint32_t> mask((vocab + 31) / 32, 0x55555555u);
+    for (const int32_t rows : {kMostTogether, kMostTogether + 1}) {
+      std::vector<SampleRequest> requests(rows);
+      for (int32_t i = 0; i < rows; ++i) {
+        SampleRequest& r = requests[i];
+        r.slot = r.token_index = i % kColumns;
+        r.temperature = i < 14 ? 0.0f : 1.0f;
+        r.position = i;
+        if (i % 4 == 1) r.mask = mask.data();
+        if (i == 6) r.draw = false, r.target = 0;
+      }
+      const SampleOutput want = sample(*cpu, requests);
+      expect_same(sample(*gpu, requests), want);
+    }
+  }
+}
+
+// Of infinite logits all are equal, or none is there to be said.
+TEST(CudaSamplerLargest, OfInfiniteLogits) {
+  M2_NEEDS_GPU();
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const int32_t first : {0, 1, 70, 300}) {
+    SCOPED_TRACE("from " + std::to_string(first));
+    LogitsModel model(256, 251);
+    model.set(0, [&](int32_t id) { return id < first ? -infinity : infinity; });
+    const auto cpu = model.on_cpu(), gpu = model.on_gpu();
+    run_columns(*cpu, 1);
+    run_columns(*gpu, 1);
+    SampleRequest request;
+    request.temperature = 0;
+    expect_same(sample(*gpu, {&request, 1}), sample(*cpu, {&request, 1}));
+  }
+}
+
 TEST(CudaSamplerBroken, BrokenLogitsStillGiveAToken) {
   M2_NEEDS_GPU();
   const float nan = std::numeric_limits<float>::quiet_NaN();
