@@ -1,5 +1,5 @@
-// The choice of a token's experts by one warp. For the kernels that need it: whoever works on one
-// token alone chooses for itself.
+// The choice of a token's experts by one warp, in steps of more tokens than one; in those of one
+// token a product's blocks choose for themselves (single_choice.cuh), by the same order.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"
@@ -26,8 +26,7 @@ struct Choice {
   float weight;
 };
 
-// What is added to the sigmoids of the experts i, i + 32, … of lane i: weights, which may be read
-// before the kernel ahead has ended.
+// What is added to the sigmoids of the experts i, i + 32, … of lane i.
 template <int32_t kLaneExperts>
 struct Biases {
   float values[kLaneExperts];

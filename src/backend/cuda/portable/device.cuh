@@ -35,7 +35,8 @@ struct Mark {
 
 // Where kernels are enqueued. With `overlap` (compute capability 9.0 and later) a kernel may start
 // before the one ahead of it has ended: up to wait_for_previous() it may read what no kernel of a
-// step writes, such as weights.
+// step writes, such as weights; and what was written before the one ahead began, where that one
+// waits before it lets this one start.
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;

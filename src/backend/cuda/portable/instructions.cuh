@@ -21,8 +21,8 @@ namespace m2::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Every kernel calls this before it touches what another kernel wrote or reads, and so before it
-// writes: then all kernels ahead of it have ended.
+// Every kernel calls this before it touches what another kernel wrote or reads (but for reads that
+// device.cuh allows), and so before it writes: then all kernels ahead of it have ended.
 __device__ inline void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -46,7 +46,7 @@ constexpr int32_t kLeastDiscardRows = 17, kMostDiscardRows = 512;
 // One block a row; a thread keeps its columns in registers.
 __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark) {
   __shared__ float shared[32];
-  let_next_start();  // before its wait it reads weights alone
+  let_next_start();  // what follows reads weights at most before its own wait
   wait_for_previous();
   leave_mark(mark);
   const int64_t row = blockIdx.x, from = a.index == nullptr ? row : a.index[row];
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kRouterExperts* kExpertWarps * 32)
     weights[n] =
         weigh(weights[n], load_ahead(norm + min(n * kExpertThreads + thread, vectors - 1)));
   }
-  let_next_start();  // before its wait it reads weights alone
+  let_next_start();  // what follows reads weights at most before its own wait
   wait_for_previous();
   leave_mark(mark);
   int32_t turn = 0;

@@ -34,8 +34,8 @@ struct NormArgs {
 };
 void launch_norm(const NormArgs& args, const Queue& queue);
 
-// The norm and the router for few tokens: every expert's warp norms for itself those that it takes,
-// all of them or two.
+// The norm and the router for few tokens: every expert's warps, four where there is one token and
+// otherwise one, norm for themselves those that they take, all of them or two.
 inline constexpr int32_t kNormRouterTokens = 8;
 struct NormRouterArgs {
   NormArgs norm;      // without sums, index and exact_out

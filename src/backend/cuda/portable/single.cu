@@ -75,7 +75,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   if (normed) norm_weights.load(a.norm, l.set_columns / 8);
   __syncthreads();
   // kDown reads the logits before its wait, and so kGateUp waits before it lets that start. What
-  // follows the others reads weights and the step's inputs at most; what follows lm_head, nothing.
+  // follows the others reads weights, the step's inputs and keys and values of earlier steps at
+  // most; what follows lm_head, nothing.
   constexpr bool kEarly = kFp8 && kKind != LinearKind::kGateUp;
   if constexpr (kEarly) let_next_start();
   wait_for_previous();

@@ -1,5 +1,5 @@
-// The choice of a token's experts by all warps of a block (single.cuh): what choose.cuh gives, in a
-// third of one warp's time, where a kernel can do nothing else before it.
+// The choice of a token's experts by all warps of a block (single.cuh): what choose.cuh gives,
+// sooner than one warp does, where a kernel can do nothing else before it.
 #pragma once
 
 #include "backend/cuda/portable/choose.cuh"
