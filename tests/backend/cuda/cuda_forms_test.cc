@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <tuple>
 
 #include "tests/backend/cpu/reference_ops.h"
 #include "tests/backend/cuda/compare_logits.h"
@@ -157,18 +158,18 @@ TEST_F(CudaForms, LongContexts) {
   }
 }
 
-// A lone row from its first token on, past the ends of groups of 16 keys: by clusters, of one query
-// head to 16; and of KV heads of one query head each.
+// A lone row from its first token on, past the ends of groups of 16 keys: by clusters, of four
+// query heads and of 16; and of KV heads of one query head each.
 TEST_F(CudaForms, ALoneRowsFirstKeys) {
   constexpr double kFp8Tolerance = 0.3;
-  for (const auto& [heads, kv_heads, kv_dtype] :
-       {std::tuple{16, 1, DType::kF32}, {16, 1, DType::kF8E4M3}, {8, 8, DType::kF32}}) {
-    SCOPED_TRACE(std::to_string(heads) + " heads of " + std::to_string(kv_heads));
-    ModelConfig config = tiny();
-    config.num_layers = 1;
-    config.head_dim = 64, config.rotary_dim = 32;
+  for (const auto& [heads, kv_heads, head_dim, kv_dtype] : {std::tuple{16, 1, 64, DType::kF32},
+                                                            {16, 1, 64, DType::kF8E4M3},
+                                                            {8, 8, 64, DType::kF32},
+                                                            {4, 1, 128, DType::kF8E4M3}}) {
+    SCOPED_TRACE(std::to_string(heads) + " heads of " + std::to_string(head_dim));
+    ModelConfig config = few_served();
+    config.head_dim = head_dim, config.rotary_dim = head_dim / 2;
     config.num_heads = heads, config.num_kv_heads = kv_heads;
-    config.expert_width = 256;
     make(config, 18, kv_dtype);
     expect_chunks({1, 1, 13, 1, 1, 1}, kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
   }
@@ -220,10 +221,11 @@ TEST_F(CudaForms, ChoiceOfExperts) {
   EXPECT_EQ(off, 0);
 }
 
-// All experts have the same logits, so the bias alone decides, and of every seven one value is
-// shared: of those that tie, also across warps, the first are taken.
+// All experts have the same logits, so the bias alone decides, which has few values: of the experts
+// that tie, also across warps, the first are taken.
 TEST_F(CudaForms, ChoiceAmongEqualExperts) {
-  for (const auto& [experts, count] : {std::pair{33, 2}, {70, 16}, {256, 8}}) {
+  for (const auto& [experts, count, first] :
+       {std::tuple{33, 2, 0}, {70, 16, 0}, {256, 8, 0}, {300, 4, 250}}) {
     SCOPED_TRACE(std::to_string(count) + " of " + std::to_string(experts));
     ModelConfig config = few_served();
     config.num_experts = experts, config.experts_per_token = count;
@@ -235,7 +237,7 @@ TEST_F(CudaForms, ChoiceAmongEqualExperts) {
     auto* bias = const_cast<float*>(layer.gate_bias);
     for (int32_t e = 0; e < experts; ++e) {
       std::copy_n(gate, config.hidden_size, gate + int64_t{e} * config.hidden_size);
-      bias[e] = 0.25f * static_cast<float>(e % 7 % 4);
+      bias[e] = 0.25f * static_cast<float>(e % 7 % 4) + (e >= first ? 1.0f : 0.0f);
     }
     tokens_ = some_tokens(26, config.vocab_size, 9);
     oracle_ = Runner(model, limits).sequence(tokens_, 26);
@@ -254,13 +256,18 @@ TEST_F(CudaForms, ManyTokens) {
   expect_chunks({90, 30});
 }
 
+// Of more than a warp's, or a block's, first share; and of more than kernels hold in registers.
 TEST_F(CudaForms, ManyColumns) {
-  ModelConfig config = tiny();
-  config.num_layers = 1;
-  config.hidden_size = 1792;
-  config.expert_width = 256;
-  make(config, 24);
-  expect_chunks({20, 4});
+  for (const auto& [columns, chunks] :
+       {std::pair{1792, std::vector{20, 4}}, {3328, std::vector{5, 1}}}) {
+    SCOPED_TRACE(std::to_string(columns) + " columns");
+    ModelConfig config = tiny();
+    config.num_layers = 1;
+    config.hidden_size = columns;
+    config.expert_width = 256;
+    make(config, std::reduce(chunks.begin(), chunks.end()));
+    expect_chunks(chunks);
+  }
 }
 
 TEST_F(CudaForms, Bf16) {
