@@ -83,6 +83,24 @@ class CudaForms : public ::testing::Test {
     }
   }
 
+  // Sequences that bring prompts of these lengths together, and then steps of a token each for as
+  // many of them, the last ones.
+  void expect_rows(std::vector<int32_t> lengths, const std::vector<int32_t>& steps,
+                   double tolerance = kTolerance) {
+    const auto slots = static_cast<int32_t>(lengths.size());
+    std::vector<Piece> prompts;
+    for (int32_t slot = 0; slot < slots; ++slot) prompts.push_back(piece(slot, 0, lengths[slot]));
+    expect_near(prompts, tolerance);
+    for (const int32_t rows : steps) {
+      SCOPED_TRACE(std::to_string(rows) + " rows");
+      std::vector<Piece> decode;
+      for (int32_t slot = slots - rows; slot < slots; ++slot) {
+        decode.push_back(piece(slot, lengths[slot]++, 1));
+      }
+      expect_near(decode, tolerance);
+    }
+  }
+
   static constexpr int32_t kSlots = 12;  // of 8 blocks each
 
   std::vector<int32_t> tokens_;
@@ -95,21 +113,25 @@ TEST_F(CudaForms, ChunksOfFp8) {
   expect_chunks({66, 20, 12, 8, 3, 1, 1});
 }
 
-// Sequences of several lengths that bring their prompts together, and then a token each, some of
-// them: a single one, a few, and more.
+// Steps of so few rows that attention norms for itself, and of more.
 TEST_F(CudaForms, RowsThatDecode) {
   make(every_kernel(), 32);
-  std::vector<int32_t> contexts{1, 2, 1, 3, 5, 16, 1, 4, 2, 3, 6, 17};
-  std::vector<Piece> prompts;
-  for (int32_t slot = 0; slot < kSlots; ++slot) prompts.push_back(piece(slot, 0, contexts[slot]));
-  expect_near(prompts);
-  for (const int32_t rows : {1, 2, 5, 8, 12}) {
-    SCOPED_TRACE(std::to_string(rows) + " rows");
-    std::vector<Piece> decode;
-    for (int32_t slot = kSlots - rows; slot < kSlots; ++slot) {
-      decode.push_back(piece(slot, contexts[slot]++, 1));
-    }
-    expect_near(decode);
+  expect_rows({1, 2, 1, 3, 5, 16, 1, 4, 2, 3, 6, 17}, {1, 2, 5, 8, 12});
+}
+
+// The same of more query heads a KV head than half of the tensor core has room for, of narrow
+// heads, and of an FP8 cache.
+TEST_F(CudaForms, RowsOfOtherHeads) {
+  constexpr double kFp8Tolerance = 0.3;
+  for (const auto& [kv_heads, head_dim, kv_dtype] :
+       {std::tuple{1, 128, DType::kF32}, {1, 64, DType::kF8E4M3}, {2, 64, DType::kF8E4M3}}) {
+    SCOPED_TRACE(std::to_string(kv_heads) + " KV heads of " + std::to_string(head_dim));
+    ModelConfig config = few_served();
+    config.head_dim = head_dim, config.rotary_dim = head_dim / 2;
+    config.num_heads = 16, config.num_kv_heads = kv_heads;
+    make(config, 36, kv_dtype);
+    expect_rows({2, 15, 3, 1, 6, 16, 33, 2, 17}, {9, 4},
+                kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
   }
 }
 
