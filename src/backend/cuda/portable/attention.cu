@@ -1,7 +1,7 @@
 // Decode rows: a block takes one row and KV head and a share of its keys, in one of these forms.
-//   one row      norms for itself; a group of keys in registers and one in a ring, begun before the
-//                kernel ahead has ended (attention_held.cuh); blocks join by clusters, and clusters
-//                like the blocks of the others
+//   one row      norms for itself; a warp's first groups of keys, in registers and in a ring, begin
+//                before the kernel ahead has ended (attention_held.cuh); blocks join by clusters,
+//                and clusters like the blocks of the others
 //   fused        of a few rows: the same with rings of more stages alone, without clusters
 //   others       q, the new keys and values are there already; rings where there are bulk copies
 // Without clusters the block of a row and head that is last joins what all have left in memory.
@@ -47,8 +47,7 @@ __device__ int32_t clusters_in_use(int32_t groups, int32_t most) {
 }
 
 // Blocks of a cluster have consecutive shares, and each joins a part of the outputs, which all send
-// to it.
-// kStages: of rings; 0: none; 1: the form of one row, with what Held says.
+// to it. kStages: of rings; 0: none; 1: the form of one row, with what Held says.
 template <int32_t kHeadDim, typename Element, bool kFused, int32_t kHeads, int32_t kStages,
           int32_t kCluster>
 __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {

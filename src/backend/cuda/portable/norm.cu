@@ -99,6 +99,7 @@ __device__ inline float dot(const float4& a, const float4& b) {
 
 constexpr int32_t kRouterExperts = 2;   // of a block
 constexpr int32_t kGateColumns = 3072;  // whose weights are there ahead
+constexpr int32_t kLoneTokenWarps = 4;  // of an expert; of more tokens than one it has one
 
 // The warps of an expert share the columns. The expert's row of the gate, times the norm's weights,
 // is there before the kernel ahead has ended; afterwards every expert norms the tokens for itself.
@@ -194,12 +195,12 @@ void launch_norm(const NormArgs& args, const Queue& queue) {
 void launch_norm_router(const NormRouterArgs& args, const Queue& queue) {
   // One token is waited for; more keep as many warps busy as there is room for.
   const bool one = args.norm.rows == 1;
-  const auto kernel = one ? norm_router_kernel<4> : norm_router_kernel<1>;
+  const auto kernel = one ? norm_router_kernel<kLoneTokenWarps> : norm_router_kernel<1>;
   if (queue.overlap) prefer_shared(kernel);
   // Blocks of up to two tokens where there are more than four.
   const int32_t parts = args.norm.rows <= 4 ? 1 : divide_up(args.norm.rows, 2);
   enqueue(kernel, dim3(divide_up(args.router.num_experts, kRouterExperts), parts),
-          kRouterExperts * (one ? 4 : 1) * 32, 0, queue, args);
+          kRouterExperts * (one ? kLoneTokenWarps : 1) * 32, 0, queue, args);
 }
 
 }  // namespace m2::cuda

@@ -26,9 +26,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   using L = Layout<kKind, kFp8, kColumns>;
   constexpr bool kExperts = kKind == LinearKind::kGateUp || kKind == LinearKind::kDown;
   constexpr bool kOne = kForm == Form::kOne;
-  // Where warps then have as many chunks each.
-  constexpr bool kSwapped = kOne && kFp8 && kColumns > 0 &&
-                            (L::kHalves ? kColumns / 2 : kColumns) % (2 * 64 * kWarps) == 0;
+  using Tile = TokenTile<L::kHalves ? kColumns / 2 : kColumns>;
+  constexpr bool kOneToken = kOne && kFp8 && Tile::kServes;
   M2_DYNAMIC_SHARED(unsigned char, 128, memory);
   __shared__ uint64_t full[kMostStages], empty[kMostStages], x_full[kMostInputs];
   [[maybe_unused]] __shared__ BlockChoice choice;
@@ -105,13 +104,12 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   // The row of x of a lane's column of the tensor core: of the first experts, of kDown.
   int32_t row = -1;
   if constexpr (kOne) {
-    if (g % 4 < (kSwapped ? 2 : 1) && (L::kTwice || g < 4)) row = g / 4;
+    if (g % 4 < (kOneToken && Tile::kSwapped ? 2 : 1) && (L::kTwice || g < 4)) row = g / 4;
   } else if constexpr (L::kTwice && kForm == Form::kMany) {
     if (g % 4 < tokens) row = g / 4 * tokens + g % 4;
   } else {
     if (g < tokens) row = g;
   }
-  using Tile = TokenTile<L::kHalves ? kColumns / 2 : kColumns, kSwapped>;
   int32_t stage = 0, round = 0;
   // By all lanes of a warp that has read the stage. Whoever fills the ring waits for the others.
   const auto give_back = [&] {
@@ -143,10 +141,10 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
           weight_high = weights[2 * tile + 1] / kActivatedScale;
         }
         const unsigned char* from = memory + stage * l.stage_bytes();
-        if constexpr (kOne && kFp8 && Tile::kServes) {
+        if constexpr (kOneToken) {
           Tile::multiply(l, from, input, weight_low, weight_high, sum, give_back);
         } else {
-          multiply_tile<kForm, kSwapped>(l, from, input, tokens, weight_low, weight_high, sum);
+          multiply_tile<kForm>(l, from, input, tokens, weight_low, weight_high, sum);
           give_back();
         }
         if (++stage == l.stages) stage = 0, ++round;

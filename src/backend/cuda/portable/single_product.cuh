@@ -8,10 +8,10 @@
 
 namespace m2::cuda::single {
 
-// A warp's part of a tile: every eighth chunk of 64 columns, or with `kSwapped` every eighth two.
-// `x` is the row of the lane's column, or null. With kOne sum[0] and sum[1] are the rows' g and g +
-// 8, otherwise sum[i] is what mma's d[i] is.
-template <Form kForm, bool kSwapped, typename L>
+// A warp's part of a tile: every eighth chunk of 64 columns. `x` is the row of the lane's column,
+// or null. With kOne sum[0] and sum[1] are the rows' g and g + 8, otherwise sum[i] is what mma's
+// d[i] is.
+template <Form kForm, typename L>
 __device__ void multiply_tile(const L& l, const unsigned char* tile, const uint4* x, int32_t tokens,
                               float weight_low, float weight_high, float (&sum)[4]) {
   constexpr int32_t kAtOnce = 3;                       // products that do not wait for each other
@@ -20,9 +20,6 @@ __device__ void multiply_tile(const L& l, const unsigned char* tile, const uint4
   const auto* scales = reinterpret_cast<const float*>(tile + l.tile_bytes);
   constexpr int32_t kVectors = L::kBytes;  // of a row of a chunk, a lane: 16 or twice 8 columns
   const unsigned char* from = tile + g * l.row_bytes + t * 16;
-  // Rows lie a multiple of 128 bytes apart: when swapped, odd rows, and odd columns of the tensor
-  // core, take the other chunk of each two, so that two rows' reads do not meet in the same banks.
-  const int32_t odd = kSwapped ? g % 2 : 0;
   const int32_t count =
       l.chunks % kWarps == 0 ? l.chunks / kWarps : divide_up(l.chunks - warp, kWarps);
 #pragma unroll 2
@@ -31,9 +28,7 @@ __device__ void multiply_tile(const L& l, const unsigned char* tile, const uint4
     float scale_low[kAtOnce], scale_high[kAtOnce];
 #pragma unroll
     for (int32_t i = 0; i < kAtOnce; ++i) {
-      const int32_t n = first + i;
-      const int32_t chunk =
-          kSwapped ? n / 2 * 2 * kWarps + 2 * warp + (n % 2 ^ odd) : n * kWarps + warp;
+      const int32_t n = first + i, chunk = n * kWarps + warp;
       b[i][0] = b[i][1] = {0, 0, 0, 0};
       scale_low[i] = scale_high[i] = L::kBytes == 1 ? 0 : 1;
 #pragma unroll
@@ -83,8 +78,8 @@ __device__ void multiply_tile(const L& l, const unsigned char* tile, const uint4
 #pragma unroll
     for (int32_t i = 0; i < kAtOnce; ++i) {
       if constexpr (kForm == Form::kOne) {
-        sum[0] += scale_low[i] * (odd ? p[i][1] : p[i][0]);
-        sum[1] += scale_high[i] * (odd ? p[i][3] : p[i][2]);
+        sum[0] += scale_low[i] * p[i][0];
+        sum[1] += scale_high[i] * p[i][2];
       } else {
         sum[0] += scale_low[i] * p[i][0];
         sum[1] += scale_low[i] * p[i][1];

@@ -9,13 +9,15 @@
 
 namespace m2::cuda::single {
 
-// A set of kColumns columns; a warp has every eighth chunk of 64, or with `kSwapped` every eighth
-// two (single_product.cuh).
-template <int32_t kColumns, bool kSwapped>
+// A set of kColumns columns; a warp has every eighth chunk of 64, or when swapped every eighth two.
+template <int32_t kColumns>
 struct TokenTile {
   static constexpr int32_t kAtOnce = 3;  // products that do not wait for each other
   static constexpr int32_t kChunks = kColumns / 64 / kWarps;  // of a warp
   static constexpr bool kServes = kColumns > 0 && kColumns % (64 * kWarps * kAtOnce) == 0;
+  // Rows lie a multiple of 128 bytes apart: when swapped, odd rows, and odd columns of the tensor
+  // core, take the other chunk of each two, so that two rows' reads do not meet in the same banks.
+  static constexpr bool kSwapped = kServes && kColumns % (2 * 64 * kWarps) == 0;
 
   // sum[0] and sum[1] are the rows' g and g + 8. `x` is the row of the lane's column, or null; all
   // lanes call `release` when what they need of the tile is in registers.
