@@ -19,9 +19,12 @@ ThreadPool::ThreadPool(std::string name, int threads, size_t queue_capacity)
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { join(); }
+
+void ThreadPool::join() {
   queue_.close();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 bool ThreadPool::try_post(Task task) { return queue_.try_push(std::move(task)); }

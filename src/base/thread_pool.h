@@ -21,7 +21,11 @@ class ThreadPool {
  public:
   // `name` shows in debuggers (at most 15 characters).
   ThreadPool(std::string name, int threads, size_t queue_capacity);
-  ~ThreadPool();  // runs what is queued, then joins
+  ~ThreadPool();  // join()
+
+  // Runs what is queued and ends the threads; nothing is taken afterwards. Of one thread, once or
+  // more often.
+  void join();
 
   // False when the queue is full or the pool is closing.
   bool try_post(Task task);

@@ -61,11 +61,7 @@ class Server::Impl {
         metrics_(options_.served_names[0]),
         router_(options_, metrics_) {}
 
-  ~Impl() {
-    stop();
-    // Joins the text threads: what they do uses all the rest.
-    service_.reset();
-  }
+  ~Impl() { stop(); }
 
   Status make_http() {
     M2_ASSIGN(http_, HttpServer::create(http_options(options_), router_));
@@ -138,12 +134,13 @@ void Server::Impl::stop() {
   }
   wake_.notify_all();
   if (stats_thread_.joinable()) stats_thread_.join();
-  // Open sessions end, and with them the last use of the engines; then the sockets; then what came
-  // through them between the two.
+  // Open sessions end; then the sockets; then what came through them between the two; then the last
+  // use of the engines.
   if (service_) service_->stop();
   wait_idle(kStopTime);
   if (http_) http_->stop(kFlushTime);
   wait_idle(kStopTime);
+  if (service_) service_->join();
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

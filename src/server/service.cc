@@ -182,4 +182,9 @@ void Service::stop() {
   }
 }
 
+void Service::join() {
+  text_in_.join();
+  text_out_.join();
+}
+
 }  // namespace m2

@@ -50,6 +50,9 @@ class Service : public OutputSink, public SessionHost {
   void drain() { draining_ = true; }
   // Ends every open session with an error; nothing is taken afterwards.
   void stop();
+  // After stop(), when no more requests come: waits for the text threads. Only then may the engines
+  // go: a session can end while the thread that submits it still holds one.
+  void join();
   bool serving() const { return serving_; }
   bool idle() const { return open_requests_ == 0; }
   int64_t open_requests() const { return open_requests_; }

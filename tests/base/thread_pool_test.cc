@@ -19,6 +19,17 @@ TEST(ThreadPoolTest, RunsWhatIsQueuedBeforeItEnds) {
   EXPECT_EQ(runs, 100);
 }
 
+TEST(ThreadPoolTest, JoinRunsWhatIsQueuedAndTakesNoMore) {
+  std::atomic<int> runs{0};
+  ThreadPool pool("test", 2, 100);
+  for (int i = 0; i < 100; ++i) pool.try_post([&runs] { ++runs; });
+  pool.join();
+  EXPECT_EQ(runs, 100);
+  EXPECT_FALSE(pool.try_post([&runs] { ++runs; }));
+  pool.join();
+  EXPECT_EQ(runs, 100);
+}
+
 TEST(ThreadPoolTest, RefusesWhenTheQueueIsFull) {
   std::promise<void> release, started;  // outlive the pool, whose thread uses them
   ThreadPool pool("test", 1, 1);

@@ -60,9 +60,10 @@ TEST(OpenAiApi, DrainingKeepsWhatWaitsForATextThread) {
   gate.set_value();
   EXPECT_EQ(status_of(*before), 200);
 
-  service.stop();
   engine.stop();
   engine_thread.join();
+  service.stop();
+  service.join();  // the thread that submitted `before` may still hold the engine
 }
 
 }  // namespace
