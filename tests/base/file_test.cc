@@ -1,17 +1,18 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+
+#include "tests/temporary_folder.h"
 
 namespace m2 {
 namespace {
 
 TEST(ReadFile, WholeFilesWithinTheBound) {
-  const std::string path =
-      std::filesystem::temp_directory_path() / ("m2-file-test-" + std::to_string(::getpid()));
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "file";
   const std::string text = std::string(200'000, 'x') + '\0' + "\r\n";
   std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(read_file(path, text.size()).value(), text);
@@ -26,11 +27,10 @@ TEST(ReadFile, WholeFilesWithinTheBound) {
 }
 
 TEST(ReadFile, APointerOfGitLfsIsNotTheFile) {
-  const std::string path =
-      std::filesystem::temp_directory_path() / ("m2-file-test-" + std::to_string(::getpid()));
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "file";
   std::ofstream(path) << "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n";
   const auto pointer = read_file(path, 1000);
-  std::filesystem::remove(path);
   ASSERT_FALSE(pointer);
   EXPECT_NE(pointer.error().message.find(path + ": a pointer of Git LFS"), std::string::npos);
 }

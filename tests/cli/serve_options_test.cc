@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "cli/help.h"
 #include "cli/serve_flags.h"
+#include "tests/temporary_folder.h"
 
 namespace m2::cli {
 namespace {
@@ -181,10 +181,13 @@ TEST(ServeOptions, OtherVariablesOfVllmGiveOneWarning) {
 class ConfigFile : public testing::Test {
  protected:
   std::string write(const std::string& text) {
-    const auto path = std::filesystem::path(testing::TempDir()) / "m2_cli_config.yaml";
+    const std::string path = folder_ / "config.yaml";
     std::ofstream(path) << text;
-    return path.string();
+    return path;
   }
+
+ private:
+  const test::TemporaryFolder folder_;
 };
 
 TEST_F(ConfigFile, GivesDefaultsThatTheCommandLineBeats) {

@@ -1,7 +1,6 @@
 #include "tests/loader/test_files.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,17 +12,6 @@
 
 namespace m2::test {
 namespace fs = std::filesystem;
-
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (fs::temp_directory_path() / "m2_loader_test_XXXXXX").string();
-  M2_CHECK(::mkdtemp(pattern.data()) != nullptr, "no temporary folder");
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code error;
-  fs::remove_all(path_, error);
-}
 
 void write_file(const std::string& path, std::string_view bytes) {
   fs::create_directories(fs::path(path).parent_path());

@@ -9,23 +9,9 @@
 
 #include "base/dtype.h"
 #include "model/config.h"
+#include "tests/temporary_folder.h"
 
 namespace m2::test {
-
-// A folder that goes away with its object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
-
- private:
-  std::string path_;
-};
 
 // Makes the folders above the file too.
 void write_file(const std::string& path, std::string_view bytes);

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
+
+#include "tests/temporary_folder.h"
 
 namespace m2 {
 namespace {
@@ -227,14 +227,13 @@ TEST(ConfigTest, LoadNamesTheFile) {
   EXPECT_ERROR(absent.error().message,
                "models/pocket/absent/config.json: cannot be opened: No such file");
 
-  std::string folder = (std::filesystem::temp_directory_path() / "m2_config_XXXXXX").string();
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const test::TemporaryFolder temporary;
+  const std::string& folder = temporary.path();
   std::ofstream(folder + "/config.json") << R"({"model_type": "qwen3"})";
   EXPECT_ERROR(load_config(folder).error().message,
                folder + "/config.json: model_type \"qwen3\" is not served");
   std::ofstream(folder + "/config.json") << std::string((4u << 20) + 1, ' ');
   EXPECT_ERROR(load_config(folder).error().message, "over the limit of 4194304 bytes");
-  std::filesystem::remove_all(folder);
 }
 
 TEST(ConfigTest, OverridesTakeThePlaceOfTheFilesValues) {

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "tests/temporary_folder.h"
 #include "tests/text/tiny_template.h"
 
 namespace m2 {
@@ -213,9 +213,8 @@ TEST_F(ChatTemplateTest, RendersFromManyThreads) {
 }
 
 TEST(ReadChatTemplate, LooksInBothPlaces) {
-  const std::string folder = testing::TempDir() + "/m2_read_chat_template";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
+  const test::TemporaryFolder temporary;
+  const std::string& folder = temporary.path();
   const auto write = [&](const std::string& name, const std::string& text) {
     std::ofstream(folder + "/" + name, std::ios::binary) << text;
   };

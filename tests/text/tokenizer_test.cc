@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "tests/temporary_folder.h"
 #include "tests/text/tiny_tokenizer.h"
 
 namespace m2 {
@@ -16,12 +17,6 @@ using Ids = std::vector<int32_t>;
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string write_test_file(const std::string& name, const std::string& text) {
-  const std::string path = testing::TempDir() + "/m2_text_" + name;
-  std::ofstream(path, std::ios::binary) << text;
-  return path;
 }
 
 TEST(Tokenizer, KnowsItsTokens) {
@@ -72,24 +67,29 @@ TEST(Tokenizer, DecodesAnyIds) {
 }
 
 TEST(Tokenizer, RefusesBadFilesByName) {
+  const test::TemporaryFolder folder;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(folder / name, std::ios::binary) << text;
+    return folder / name;
+  };
   const auto refused = [](const std::string& path) {
     const auto tokenizer = Tokenizer::load(path);
     EXPECT_FALSE(tokenizer.has_value());
     EXPECT_NE(tokenizer.error().message.find(path), std::string::npos);
     return tokenizer ? std::string() : tokenizer.error().message;
   };
-  EXPECT_TRUE(Tokenizer::load(write_test_file("tiny.json", tiny_tokenizer_json())).has_value());
+  EXPECT_TRUE(Tokenizer::load(write("tiny.json", tiny_tokenizer_json())).has_value());
   refused("/nowhere/tokenizer.json");
-  refused(testing::TempDir());
-  refused(write_test_file("bad.json", "{\"model\": 1}"));
+  refused(folder.path());
+  refused(write("bad.json", "{\"model\": 1}"));
   std::string text = tiny_tokenizer_json();
-  refused(write_test_file("cut.json", text.substr(0, text.size() / 2)));
+  refused(write("cut.json", text.substr(0, text.size() / 2)));
   text.replace(text.find("\"BPE\""), 5, "\"Unigram\"");
-  refused(write_test_file("unigram.json", text));
+  refused(write("unigram.json", text));
   // The library would number this token anew, without a word.
   text = tiny_tokenizer_json();
   text.replace(text.find("\"id\":270"), 8, "\"id\":300");
-  EXPECT_NE(refused(write_test_file("gap.json", text)).find("270"), std::string::npos);
+  EXPECT_NE(refused(write("gap.json", text)).find("270"), std::string::npos);
 }
 
 TEST(OfficialTokenizer, GivesTheGoldenTokens) {

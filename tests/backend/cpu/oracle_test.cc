@@ -12,6 +12,7 @@
 #include "json/json.h"
 #include "tests/backend/cpu/model_runner.h"
 #include "tests/backend/cpu/reference_ops.h"
+#include "tests/temporary_folder.h"
 
 namespace m2::test {
 namespace {
@@ -166,15 +167,15 @@ void check_tie(const Golden& golden, const Model& model, const Place& place, Run
 
 // Made anew by its script (numpy only) rather than kept: it is the same bytes everywhere.
 std::string random_checkpoint() {
+  static const TemporaryFolder temporary;
   static const std::string folder = [] {
     const std::string venv = source_path(".venv/bin/python");
     const std::string python = std::filesystem::exists(venv) ? venv : "python3";
-    const auto path = std::filesystem::path(::testing::TempDir()) / "m2_random_checkpoint";
-    std::filesystem::remove_all(path);
+    const std::string path = temporary / "random";
     const std::string command = python + " " +
-                                source_path("tools/make_golden/random_checkpoint.py") + " " +
-                                path.string() + " >/dev/null 2>&1";
-    return std::system(command.c_str()) == 0 ? path.string() : std::string();
+                                source_path("tools/make_golden/random_checkpoint.py") + " " + path +
+                                " >/dev/null 2>&1";
+    return std::system(command.c_str()) == 0 ? path : std::string();
   }();
   return folder;
 }

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <mutex>
 #include <thread>
 
 #include "tests/server/raw_client.h"
+#include "tests/temporary_folder.h"
 
 namespace m2 {
 namespace {
@@ -395,7 +395,8 @@ TEST_F(HttpTest, StopLetsRepliesUnderWayGoOut) {
 }
 
 TEST_F(HttpTest, AUnixSocket) {
-  const std::string path = fmt::format("/tmp/m2-http-test-{}.sock", ::getpid());
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "socket";
   HttpOptions options;
   options.uds = path;
   start(options);

@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 
 #include "server/http/http_server.h"
+#include "tests/temporary_folder.h"
 
 namespace m2 {
 namespace {
@@ -70,15 +70,10 @@ class Answers : public HttpHandler {
 
 class TlsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("m2-tls-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-    write_pair(path("key.pem"), path("cert.pem"));
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string path(const char* name) const { return (folder_ / name).string(); }
+  void SetUp() override { write_pair(path("key.pem"), path("cert.pem")); }
+  std::string path(const char* name) const { return folder_ / name; }
 
-  std::filesystem::path folder_;
+  const test::TemporaryFolder folder_;
 };
 
 TEST_F(TlsTest, FilesAreChecked) {
