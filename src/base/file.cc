@@ -1,12 +1,20 @@
 #include "base/file.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
 namespace m2 {
 
-Result<std::string> read_file(const std::string& path, size_t max_bytes) {
+Result<std::string> read_file(const std::string& path, size_t max_bytes, FileKind kind) {
+  // Before it is opened: to open a pipe is to wait for its writer.
+  struct stat status {};
+  if (kind == FileKind::kRegular && ::stat(path.c_str(), &status) == 0 &&
+      !S_ISREG(status.st_mode)) {
+    return invalid("", "{}: is not a regular file", path);
+  }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,10 +12,16 @@
 
 namespace m2 {
 
-// The whole file. kNotFound when it cannot be opened, kTooLarge past `max_bytes`; messages begin
-// with the path. It may be a pipe: it is read in pieces, so that none takes more than the bound.
-// What a clone without Git LFS leaves in a file's place is refused as that.
-Result<std::string> read_file(const std::string& path, size_t max_bytes);
+enum class FileKind : uint8_t {
+  kRegular,  // what lies in a folder: a pipe in its place would be waited for without end
+  kAny       // what a user names may be a pipe: `<(…)`, /dev/stdin
+};
+
+// The whole file. kNotFound when it cannot be opened, kTooLarge past `max_bytes`, which is read in
+// pieces, so that nothing takes more than the bound; messages begin with the path. What a clone
+// without Git LFS leaves in a file's place is refused as that.
+Result<std::string> read_file(const std::string& path, size_t max_bytes,
+                              FileKind kind = FileKind::kRegular);
 
 // Whether this is the beginning of such a pointer, and what to say of it.
 bool is_lfs_pointer(std::string_view text);

@@ -82,7 +82,7 @@ Status take_member(const Command& command, const std::string& key, const YAML::N
 }  // namespace
 
 Result<ParsedFlags> read_config_file(const Command& command, const std::string& path) {
-  const auto text = read_file(path, kMaxFileBytes);
+  const auto text = read_file(path, kMaxFileBytes, FileKind::kAny);
   if (!text) return invalid("config", "--config {}", text.error().message);
   ParsedFlags out;
   try {  // yaml-cpp reports by exceptions: none leaves this function

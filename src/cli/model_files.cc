@@ -33,7 +33,7 @@ Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ServeOptions& options,
 Result<std::string> template_source(const ServeOptions& options, const std::string& folder) {
   const std::string& given = options.chat_template;
   if (given.empty()) return read_chat_template(folder);
-  auto text = read_file(given, kMaxTemplateBytes);
+  auto text = read_file(given, kMaxTemplateBytes, FileKind::kAny);
   if (text) return text;
   const bool itself = text.error().kind == ErrorKind::kNotFound && given.find('{') != given.npos;
   if (itself && given.size() <= kMaxTemplateBytes) return given;

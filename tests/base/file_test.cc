@@ -1,9 +1,14 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/temporary_folder.h"
 
@@ -35,9 +40,32 @@ TEST(ReadFile, APointerOfGitLfsIsNotTheFile) {
   EXPECT_NE(pointer.error().message.find(path + ": a pointer of Git LFS"), std::string::npos);
 }
 
+// None is opened: a pipe without a writer would never end.
 TEST(ReadFile, WhatIsNoFile) {
-  EXPECT_FALSE(read_file("/tmp", 1000));
-  EXPECT_EQ(read_file("/dev/zero", 1000).error().kind, ErrorKind::kTooLarge);
+  const test::TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", folder / "link");
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{AF_UNIX, {}};
+  (folder / "socket").copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ::close(listener);
+  for (const std::string& path : {folder.path(), folder / "pipe", folder / "link",
+                                  folder / "socket", std::string("/dev/zero")}) {
+    const auto read = read_file(path, 1000);
+    ASSERT_FALSE(read) << path;
+    EXPECT_EQ(read.error().kind, ErrorKind::kInvalidArgument);
+    EXPECT_EQ(read.error().message, path + ": is not a regular file");
+  }
+  EXPECT_EQ(read_file("/dev/zero", 1000, FileKind::kAny).error().kind, ErrorKind::kTooLarge);
+}
+
+TEST(ReadFile, WhatAUserNamesMayBeAPipe) {
+  const test::TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(folder / "pipe") << "from a pipe"; });
+  EXPECT_EQ(read_file(folder / "pipe", 1000, FileKind::kAny).value(), "from a pipe");
+  writer.join();
 }
 
 }  // namespace

@@ -53,7 +53,10 @@ Result<std::string> digest_file(const std::string& path, std::string_view blob_n
                 std::strerror(errno));
   }
   struct stat status {};
-  ::fstat(file, &status);
+  if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(file);
+    return invalid("model", "{} is not a regular file", path);
+  }
   Digest digest(blob_name, status.st_size);
   std::vector<std::byte> piece(size_t{4} << 20);
   ssize_t got = 0;

@@ -1,9 +1,9 @@
 #include "loader/hub/hub.h"
 
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 
+#include "base/file.h"
 #include "loader/checkpoint_index.h"
 #include "loader/hub/names.h"
 
@@ -22,10 +22,9 @@ bool is_folder(const std::string& path) {
 // The commit that a branch or tag stood at when it was downloaded; empty when there is no such ref.
 // Anybody may have written the file: only what looks like a commit becomes a path.
 std::string read_ref(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  char text[64];
-  file.read(text, sizeof text);
-  std::string_view commit(text, static_cast<size_t>(file.gcount()));
+  constexpr size_t kMostBytes = 4096;
+  const auto text = read_file(path, kMostBytes);
+  std::string_view commit = text ? std::string_view(*text) : "";
   while (!commit.empty() && (commit.back() == '\n' || commit.back() == ' ')) {
     commit.remove_suffix(1);
   }

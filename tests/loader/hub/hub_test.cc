@@ -1,6 +1,7 @@
 #include "loader/hub/hub.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -89,6 +90,9 @@ TEST(HubTest, SaysWhereItLooked) {
   EXPECT_ERROR(absent.error().message, folder / "models--MiniMaxAI--MiniMax-M2.5");
   write_cache(folder.path());
   EXPECT_ERROR(error_of({.model = kModel, .revision = "v2"}, environment), "/refs/v2");
+  const std::string refs = folder / "models--MiniMaxAI--MiniMax-M2.5/refs";
+  ASSERT_EQ(::mkfifo((refs + "/pipe").c_str(), 0600), 0);  // nobody waits for its writer
+  EXPECT_ERROR(error_of({.model = kModel, .revision = "pipe"}, environment), "/refs/pipe");
   EXPECT_ERROR(error_of({.model = kModel, .revision = "broken"}, environment),
                "refs/broken does not hold a commit");
   EXPECT_ERROR(error_of({.model = kModel, .revision = "partial"}, environment),
