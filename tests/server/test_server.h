@@ -15,7 +15,7 @@
 
 namespace m2::test {
 
-// As EchoExecutor, slower, and with a fault on demand.
+// As EchoExecutor, slower, with a fault on demand, and not so sure of what it draws.
 class SlowExecutor : public Executor {
  public:
   SlowExecutor(Capacity capacity, const Tokenizer& tokenizer, TokenId end_token)
@@ -27,11 +27,14 @@ class SlowExecutor : public Executor {
   Status wait(Deadline deadline, StepResult& result) override {
     std::this_thread::sleep_for(std::chrono::microseconds(delay_us));
     if (broken) return fail(ErrorKind::kInternal, "", "the device is gone");
-    return echo_.wait(deadline, result);
+    M2_TRY(echo_.wait(deadline, result));
+    for (SampledRow& row : result.rows) row.logprob = logprob;
+    return {};
   }
 
   std::atomic<int> delay_us{0};
   std::atomic<bool> broken{false};
+  std::atomic<float> logprob{0};
 
  private:
   EchoExecutor echo_;

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "server/openai/completions.h"
 #include "server/openai/errors.h"
@@ -31,15 +34,12 @@ class LogprobLists {
   void add(const TokenLogprobs& logprobs, size_t most = std::numeric_limits<size_t>::max()) {
     add_token(logprobs.token);
     append_logprob(values_, logprobs.logprob);
-    tops_ += '{';
-    add_top(logprobs.token, logprobs.logprob);
+    note_top(logprobs.token, logprobs.logprob);
     for (size_t i = 0; i < std::min(most, logprobs.top.size()); ++i) {
       const auto& [token, logprob] = logprobs.top[i];
-      if (token == logprobs.token) continue;
-      tops_ += ',';
-      add_top(token, logprob);
+      if (token != logprobs.token) note_top(token, logprob);
     }
-    tops_ += '}';
+    add_tops();
   }
   void append_to(std::string& out) const {
     out += "{\"text_offset\":[" + offsets_ + "],\"token_logprobs\":[" + values_ + "],\"tokens\":[" +
@@ -56,15 +56,39 @@ class LogprobLists {
     json::append_quoted(tokens_, label);
     offset_ += characters(label);
   }
-  void add_top(TokenId token, float logprob) {
-    json::append_quoted(tops_, token_label(reply_, token));
-    tops_ += ':';
-    append_logprob(tops_, logprob);
+  // Tokens of one text (parts of a character are all U+FFFD) are one member, as no object has two
+  // of a name: with the best logprob, where the first of them stands.
+  void note_top(TokenId token, float logprob) {
+    std::string name;
+    json::append_quoted(name, token_label(reply_, token));
+    const auto [place, is_new] = places_.try_emplace(std::move(name), best_.size());
+    if (is_new) {
+      best_.emplace_back(&place->first, logprob);
+    } else {
+      float& known = best_[place->second].second;
+      known = std::max(known, logprob);
+    }
+  }
+  void add_tops() {
+    char before = '{';
+    for (const auto& [name, logprob] : best_) {
+      tops_ += before;
+      tops_ += *name;
+      tops_ += ':';
+      append_logprob(tops_, logprob);
+      before = ',';
+    }
+    tops_ += '}';
+    best_.clear();
+    places_.clear();
   }
 
   const OpenAiReply& reply_;
   size_t& offset_;
   std::string offsets_, values_, tokens_, tops_;
+  // Of one token's top: each text as JSON with its logprob, and its place among them.
+  std::vector<std::pair<const std::string*, float>> best_;
+  std::unordered_map<std::string, size_t> places_;
 };
 
 // What both writers share: a choice's text, logprobs and end.

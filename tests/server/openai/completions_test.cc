@@ -112,6 +112,29 @@ TEST_F(CompletionsTest, PromptLogprobsBesideEcho) {
   EXPECT_TRUE(at(plain, "choices.0.prompt_logprobs").is_null());
 }
 
+// Tokens that are parts of characters have one text. An object has it once, with the best logprob.
+TEST_F(CompletionsTest, TokensOfOneTextAreOneTopLogprob) {
+  std::vector<TokenId> parts;
+  for (TokenId id = 0; id < pocket_text()->tokenizer->vocab_size(); ++id) {
+    const std::string_view bytes = pocket_text()->tokenizer->token_bytes(id);
+    if (bytes.size() == 1 && static_cast<unsigned char>(bytes[0]) >= 0x80) parts.push_back(id);
+  }
+  ASSERT_GT(parts.size(), 3u);
+  const std::string body =
+      fmt::format(R"({{"prompt":"a","max_tokens":1,"allowed_token_ids":[{}],"logprobs":2,)"
+                  R"("logprob_token_ids":[{},{}]}})",
+                  parts[0], parts[1], parts[2]);
+  // What was drawn is the better one, and then the worse one.
+  for (const auto& [own, best] : {std::pair{-7.0f, "-7"}, std::pair{-200.0f, "-100"}}) {
+    server_->executor->logprob = own;
+    const RawReply reply = ask(server_->port(), post("/v1/completions", body));
+    const std::string other = json::dump(std::string(pocket_text()->tokenizer->token_bytes(0)));
+    const std::string wanted =
+        fmt::format("\"top_logprobs\":[{{\"\uFFFD\":{},{}:-100}}]", best, other);
+    EXPECT_NE(reply.body.find(wanted), std::string::npos) << wanted << "\n" << reply.body;
+  }
+}
+
 // A text of exactly the context is scored: there is nothing to leave room for.
 TEST_F(CompletionsTest, ATextThatFillsTheContextIsScored) {
   for (const int32_t tokens : {TestServer::kContext, TestServer::kContext + 1}) {
