@@ -17,9 +17,10 @@ namespace m2 {
 // How to generate; the same for every API and every choice.
 struct GenerationOptions {
   SamplingParams sampling;
-  StopParams stop;                    // stop.max_tokens is set by the service
-  std::optional<int32_t> max_tokens;  // none: the default of the API and the model
-  std::optional<uint64_t> seed;       // none: a random one a request
+  StopParams stop;                              // stop.max_tokens is set by the service
+  std::optional<int32_t> max_tokens;            // none: the default of the API and the model
+  const char* max_tokens_field = "max_tokens";  // what errors call it: as the request did
+  std::optional<uint64_t> seed;                 // none: a random one a request
   int32_t n = 1;
   std::vector<std::string> stop_strings, bad_words;
   bool include_stop_string = false, skip_special_tokens = true;

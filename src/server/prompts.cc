@@ -102,17 +102,17 @@ Result<int32_t> Prompts::fit(std::vector<TokenId>& prompt, const GenerationOptio
                    context_tokens, size);
   }
   if (options.max_tokens && wanted > room) {
-    return invalid("max_tokens",
+    return invalid(options.max_tokens_field,
                    "This model's maximum context length is {} tokens. However, you requested {} "
                    "tokens ({} in the prompt, {} in the completion). Please reduce the length of "
-                   "the prompt or max_tokens.",
-                   context_tokens, size + wanted, size, wanted);
+                   "the prompt or {}.",
+                   context_tokens, size + wanted, size, wanted, options.max_tokens_field);
   }
   const bool open = !options.max_tokens && fallback == 0;
   const auto most = static_cast<int32_t>(open ? room : std::min(wanted, room));
   if (options.stop.min_tokens > std::max(1, most)) {
-    return invalid("min_tokens", "min_tokens must be at most max_tokens ({}), got {}", most,
-                   options.stop.min_tokens);
+    return invalid("min_tokens", "min_tokens must be at most {} ({}), got {}",
+                   options.max_tokens_field, most, options.stop.min_tokens);
   }
   return most;
 }

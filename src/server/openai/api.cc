@@ -128,9 +128,9 @@ Status OpenAiApi::check_logprobs(const SessionPlan& plan, bool stream) const {
       stream || sampling.num_logprobs < 0 ? 0 : reply_tokens * (sampling.num_logprobs + 1 + ids);
   if (of_reply > most) {
     return invalid("logprobs",
-                   "logprobs of {} tokens (max_tokens times n) may be {} values, at "
+                   "logprobs of {} tokens ({} times n) may be {} values, at "
                    "most {} are given at once; ask for fewer, or for a stream",
-                   reply_tokens, of_reply, most);
+                   reply_tokens, plan.options.max_tokens_field, of_reply, most);
   }
   return {};
 }

@@ -150,6 +150,7 @@ Status read_lengths(JsonFields& fields, const RequestRules& rules, OpenAiChat& o
   GenerationOptions& options = out.request.options;
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   fields.integer("max_tokens", options.max_tokens, 1, kMost);
+  if (fields.find("max_completion_tokens")) options.max_tokens_field = "max_completion_tokens";
   fields.integer("max_completion_tokens", options.max_tokens, 1, kMost);
   read_logprobs(fields, "prompt_logprobs", rules, options.prompt_logprobs);
   if (options.prompt_logprobs > 0 && out.reply.stream) {

@@ -65,6 +65,11 @@ TEST_F(BadRequestTest, BadFieldsAreNamed) {
       {R"("max_tokens":2147483648)", 400, "max_tokens"},
       {R"("max_tokens":5000)", 400, "maximum context length is 2048 tokens"},
       {R"("max_completion_tokens":0)", 400, "max_completion_tokens"},
+      // The field that was sent is named, and of two the one that counts.
+      {R"("max_completion_tokens":5000)", 400, "length of the prompt or max_completion_tokens."},
+      {R"("max_tokens":5,"max_completion_tokens":5000)", 400, "prompt or max_completion_tokens."},
+      {R"("max_tokens":5000,"max_completion_tokens":null)", 400, "the prompt or max_tokens."},
+      {R"("min_tokens":9,"max_completion_tokens":5)", 400, "at most max_completion_tokens (5)"},
       {R"("min_tokens":-1)", 400, "min_tokens"},
       {R"("min_tokens":10,"max_tokens":5)", 400, "min_tokens"},
       {R"("stop":5)", 400, "stop"},
@@ -147,6 +152,15 @@ TEST_F(BadRequestTest, BadFieldsAreNamed) {
   // Nothing of all that has harmed it.
   EXPECT_EQ(server.chat(ask_for("</think>fine")).status, 200);
   EXPECT_TRUE(server.engine->healthy());
+}
+
+TEST_F(BadRequestTest, ALengthIsFoundFaultWithByTheNameItWasSentBy) {
+  TestServer server;
+  for (const std::string field : {"max_tokens", "max_completion_tokens"}) {
+    const json::Value reply =
+        parsed(server.chat(ask_for("x", fmt::format(R"("{}":5000)", field))).body);
+    EXPECT_EQ(text_at(reply, "error.param"), field);
+  }
 }
 
 TEST_F(BadRequestTest, BodiesThatAreNoRequest) {
