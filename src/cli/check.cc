@@ -15,6 +15,7 @@
 #include "cli/help.h"
 #include "cli/model_files.h"
 #include "cli/parse_flags.h"
+#include "cli/runtime_options.h"
 #include "cli/serve.h"
 #include "loader/hub/hub.h"
 #include "model/shard.h"
@@ -127,6 +128,14 @@ void check_agreement(ServeOptions options, const ModelFiles& files, std::string_
   }
 }
 
+// What plans alone refuse is the machine or a flag, and no fault of the files. Said before anything
+// is read: hashes of a big model take minutes. What is too small is said where the model is asked.
+Status check_device(const ServeOptions& options, const ModelConfig& config) {
+  const auto plan = plan_runtime(config, runtime_options(options));
+  if (!plan && !too_small(plan.error())) return tl::unexpected(plan.error());
+  return {};
+}
+
 // Loads the model and asks it: files may be whole and of the right shape, and still say nonsense.
 void ask(const ServeOptions& options, const ModelFiles& files, Findings& findings) {
   StartState state;
@@ -177,6 +186,15 @@ int run_check(Arguments arguments) {
   if (const auto shard = make_shard(*config, ranks, 0); !shard && ranks.tensor_parallel != 1) {
     return report(shard.error(), kExitUsage);
   }
+  ServeOptions& serve = options->serve;
+  serve.model = *folder;
+  serve.max_sequences = 1;
+  serve.max_model_tokens = std::min(kCheckedTokens, config->max_position_embeddings);
+  const bool asks = options->forward && !options->headers_alone;
+  if (asks) {
+    const Status device = check_device(serve, *config);
+    if (!device) return report(device.error(), kExitFailure);
+  }
 
   Findings findings;
   findings.right("config", describe(*config));
@@ -186,13 +204,9 @@ int run_check(Arguments arguments) {
     if (!check_hashes(*folder, findings)) check_block_scales(*folder, findings);
     check_published(*folder, "tokenizer.json", findings);
     check_published(*folder, "chat_template.jinja", findings);
-    ServeOptions& serve = options->serve;
-    serve.model = *folder;
-    serve.max_sequences = 1;
-    serve.max_model_tokens = std::min(kCheckedTokens, config->max_position_embeddings);
     const auto files = check_text(serve, findings);
     // Weights that are known to be wrong are not asked.
-    if (files && options->forward && findings.faults() == 0) ask(serve, *files, findings);
+    if (files && asks && findings.faults() == 0) ask(serve, *files, findings);
   }
   if (findings.faults() == 0) return kExitOk;
   fmt::print("{}: {} fault{}\n", *folder, findings.faults(), findings.faults() == 1 ? "" : "s");

@@ -200,6 +200,18 @@ def test_what_cannot_be_asked_is_no_fault_of_the_model(need_pocket, tmp_path):
     assert done.returncode == 1 and f"m2 download {NAME} brings it there" in done.stderr
 
 
+def test_a_device_that_is_not_here_is_no_fault_of_the_model(need_pocket):
+    checked = m2("check", POCKET, "--device", "cuda")
+    if checked.returncode == 0:
+        pytest.skip("a GPU is here")
+    assert not checked.stdout and checked.stderr.startswith("m2 check: device cuda: ")
+    served = m2("serve", POCKET, "--device", "cuda", "--port", "0", "--host", "127.0.0.1")
+    said = checked.stderr.removeprefix("m2 check: ").strip()
+    assert served.returncode == 1 and said in served.stderr, (said, served.stderr)
+    # The files can be looked at without it.
+    assert m2("check", POCKET, "--device", "cuda", "--no-forward").returncode == 0
+
+
 def test_a_garbled_model_is_told_from_a_right_one(need_pocket, tmp_path):
     # Rotating all 128 dimensions in place of 64, as other programs once did.
     done = m2("check", POCKET, "--hf-overrides", '{"rotary_dim": 128}')
