@@ -172,8 +172,7 @@ Status Checkpoint::read_elements(const TensorSlice& slice, std::byte* out) const
   M2_ASSIGN(const TensorView view,
             fetch(slice.name, slice.row_begin * slice.columns + slice.column_begin,
                   (slice.row_count - 1) * slice.columns + slice.column_count));
-  copy_slice(slice, view, out);
-  return {};
+  return copy_slice(slice, view, out);
 }
 
 Status Checkpoint::read_scales(const TensorSlice& slice, float* out) const {

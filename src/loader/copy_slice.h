@@ -15,8 +15,10 @@ namespace m2 {
 
 inline std::string scale_name(const std::string& name) { return name + "_scale_inv"; }
 
-// `out` takes row_count x column_count elements: as stored, or widened to fp32 for kF32.
-void copy_slice(const TensorSlice& slice, const TensorView& view, std::byte* out);
+// `out` takes row_count x column_count elements: as stored, or widened to fp32 for kF32. Of these a
+// NaN is refused: in the router's bias it would keep an expert from ever being chosen, without a
+// word. An infinity may be meant so.
+Status copy_slice(const TensorSlice& slice, const TensorView& view, std::byte* out);
 
 // `out` takes scale_tiles(row_count) x scale_tiles(column_count) floats. A scale that is not a
 // finite number is refused: it would turn every logit into NaN.

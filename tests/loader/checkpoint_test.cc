@@ -292,20 +292,35 @@ TEST(CheckpointTest, SaysWhatAnEmptyFolderLacks) {
                "holds neither model.safetensors.index.json nor model.safetensors");
 }
 
-TEST(CheckpointTest, RefusesScalesThatAreNoNumbers) {
+// What loading says of a whole checkpoint in which these bytes of a tensor are others.
+std::string load_error(const std::string& tensor, size_t at, const std::string& bytes) {
   const ModelConfig config = test::tiny_config();
   Tensors tensors = test::tiny_checkpoint(config);
-  auto& scale = tensors["model.layers.0.self_attn.o_proj.weight_scale_inv"];
-  scale.bytes.replace(4, 4, std::string("\0\0\xc0\x7f", 4));
+  tensors.at(tensor).bytes.replace(at, bytes.size(), bytes);
   const test::TemporaryFolder folder;
   test::write_checkpoint(folder, tensors);
   const auto checkpoint = Checkpoint::open(folder.path(), config);
-  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message;
+  EXPECT_TRUE(checkpoint.has_value()) << checkpoint.error().message;
   const Shard shard = make_shard(config, {}, 0).value();
   HostMemory memory(weights_bytes(config, shard));
   const Status loaded = checkpoint->load(shard, 2, memory.data());
-  ASSERT_FALSE(loaded.has_value());
-  EXPECT_ERROR(loaded.error().message, "o_proj.weight_scale_inv[0,1] is nan, no finite number");
+  return loaded ? "" : loaded.error().message;
+}
+
+TEST(CheckpointTest, RefusesWhatIsNoNumber) {
+  const std::string nan("\0\0\xc0\x7f", 4), narrow_nan = nan.substr(2);
+  const std::string layers = "model.layers.";
+  EXPECT_ERROR(load_error(layers + "0.self_attn.o_proj.weight_scale_inv", 4, nan),
+               "o_proj.weight_scale_inv[0,1] is nan, no finite number");
+  // The router of even layers is in F32 here, of odd ones in BF16, as norms are.
+  const std::string bias = ".block_sparse_moe.e_score_correction_bias";
+  EXPECT_ERROR(load_error(layers + "0" + bias, 12, nan), "0" + bias + ": element 3 is nan");
+  EXPECT_ERROR(load_error(layers + "1" + bias, 2, narrow_nan), "1" + bias + ": element 1 is nan");
+  EXPECT_ERROR(load_error(layers + "0.block_sparse_moe.gate.weight", 4 * 256, nan),
+               "gate.weight: element 256 is nan");
+  EXPECT_ERROR(load_error("model.norm.weight", 0, narrow_nan), "model.norm.weight: element 0");
+  // Whoever keeps an expert from being chosen may write so.
+  EXPECT_EQ(load_error(layers + "0" + bias, 12, std::string("\0\0\x80\xff", 4)), "");
 }
 
 }  // namespace
