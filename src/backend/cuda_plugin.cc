@@ -4,8 +4,6 @@
 
 #include <utility>
 
-#include "backend/plugin.h"
-
 namespace m2 {
 namespace {
 
@@ -22,6 +20,12 @@ bool call(void* library, const char* name, Arguments... arguments) {
 }
 
 }  // namespace
+
+// Both count alike: they are built of one source.
+PluginMemory find_cuda_memory() {
+  const PluginMemory found = find_plugin_memory(kCudaPlugin);
+  return found != nullptr ? found : find_plugin_memory(kCudaPluginSm70);
+}
 
 // The driver is asked, not a plug-in's CUDA, which may refuse devices that it was not made for.
 std::optional<CudaDevice> first_cuda_device() {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "backend/plugin.h"
 #include "base/error.h"
 
 namespace m2 {
@@ -24,6 +25,9 @@ std::optional<CudaDevice> first_cuda_device();
 
 // The file to open; null: none serves it.
 const char* cuda_plugin_for(int32_t capability);
+
+// What the ops of one rank take, by whichever plug-in is here; null without any.
+PluginMemory find_cuda_memory();
 
 // Opens the plug-in for the device. Without one, or for a test: kCudaPlugin, which says why it
 // cannot be used. Errors name the device's compute capability.

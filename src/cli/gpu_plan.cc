@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "backend/plugin.h"
+#include "backend/cuda_plugin.h"
 #include "base/divide_up.h"
 #include "model/weights.h"
 #include "runtime/memory_plan.h"
@@ -26,7 +26,7 @@ class PlannedGpus final : public Backend {
       : bytes_(bytes),
         ranks_(static_cast<size_t>(ranks)),
         graphs_(graphs),
-        counted_(find_plugin_memory(kCudaPlugin)) {}
+        counted_(find_cuda_memory()) {}
 
   std::string name() const override { return "cuda"; }
   std::string detail() const override { return "planned"; }
@@ -111,6 +111,6 @@ size_t most_working_bytes(const ModelConfig& config, const Shard& shard, const O
          lists + std::max(layers, sampling);
 }
 
-bool counts_exactly() { return find_plugin_memory(kCudaPlugin) != nullptr; }
+bool counts_exactly() { return find_cuda_memory() != nullptr; }
 
 }  // namespace m2::cli

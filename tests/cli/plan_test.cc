@@ -1,7 +1,7 @@
 // The bars that the deployment guide promises, by the plan that `m2 serve` makes too.
 #include <gtest/gtest.h>
 
-#include "backend/plugin.h"
+#include "backend/cuda_plugin.h"
 #include "cli/gpu_plan.h"
 #include "cli/known_models.h"
 #include "runtime/runtime.h"
@@ -51,7 +51,7 @@ TEST(PlanTest, HoldsWhatTheGuidePromises) {
 
 // Where the plug-in is beside this program: the bound that stands for it is one, and no wild one.
 TEST(PlanTest, TheBoundHoldsWhatThePluginCounts) {
-  const PluginMemory count = find_plugin_memory(kCudaPlugin);
+  const PluginMemory count = find_cuda_memory();
   if (count == nullptr) GTEST_SKIP() << "the GPU plug-in is not here";
   const ModelConfig config = *known_config("MiniMaxAI/MiniMax-M2.5");
   for (const int32_t ranks : {1, 4, 8}) {

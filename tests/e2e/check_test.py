@@ -273,6 +273,24 @@ def test_wrong_bytes_are_found_by_their_hash(pocket_files, tmp_path):  # noqa: F
     assert done.returncode == 1 and "indexed, but not in" in done.stdout
 
 
+def test_plan_asks_whichever_plugin_is_here(tmp_path):
+    plugin = BIN / "libm2_cuda.so"
+    if not plugin.exists():
+        pytest.skip(f"no {plugin}")
+    plans = []
+    # The same under the other's name stands for the other.
+    for name in (plugin.name, "libm2_cuda_sm70.so"):
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(BIN / "m2", folder)
+        shutil.copy(plugin, folder / name)
+        done = subprocess.run([folder / "m2", "plan", "MiniMaxAI/MiniMax-M2.5", "-tp", "4", "--json"],
+                              capture_output=True, text=True, timeout=120, env=clean_environment())
+        assert done.returncode == 0, done.stderr
+        plans.append(json.loads(done.stdout))
+    assert plans[0]["working_bytes_counted"] and plans[1] == plans[0]
+
+
 def test_plan_as_a_table_and_as_json():
     words = ("plan", "MiniMaxAI/MiniMax-M2.5", "--gpu", "h20-141", "-tp", "8",
              "--enable_expert_parallel", "--kv-cache-dtype", "fp8")
