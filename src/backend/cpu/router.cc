@@ -12,6 +12,11 @@ float sigmoid(float x) {
   return std::isfinite(s) ? s : 0.0f;
 }
 
+// Of a bias that is not a number the sum is below all others.
+bool above(float choice, float other) {
+  return choice > other || (std::isnan(other) && !std::isnan(choice));
+}
+
 }  // namespace
 
 void choose_experts(const float* logits, const float* bias, int32_t num_experts, int32_t count,
@@ -22,10 +27,10 @@ void choose_experts(const float* logits, const float* bias, int32_t num_experts,
   for (int32_t e = 0; e < num_experts; ++e) {
     const float s = sigmoid(logits[e]);
     const float choice = s + bias[e];
-    if (held == count && !(choice > best[held - 1])) continue;
+    if (held == count && !above(choice, best[held - 1])) continue;
     // Insertion into the falling list; strict comparison keeps the lower index first on a tie.
     int32_t at = held < count ? held++ : count - 1;
-    for (; at > 0 && choice > best[at - 1]; --at) {
+    for (; at > 0 && above(choice, best[at - 1]); --at) {
       best[at] = best[at - 1];
       chosen[at] = chosen[at - 1];
       weights[at] = weights[at - 1];

@@ -9,8 +9,8 @@ namespace m2 {
 inline constexpr int32_t kMaxExpertsPerToken = 32;
 
 // From fp32 router logits [num_experts]: s = sigmoid(logit) (0 where that is not finite); the
-// `count` largest s + bias, ties to the lower index, in falling order; weights are the s of the
-// chosen, without bias, divided by their sum (by 1 where that is 0).
+// `count` largest s + bias, ties to the lower index, in falling order, those that are not a number
+// last; weights are the s of the chosen, without bias, divided by their sum (by 1 where that is 0).
 void choose_experts(const float* logits, const float* bias, int32_t num_experts, int32_t count,
                     int32_t* chosen, float* weights);
 

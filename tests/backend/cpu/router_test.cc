@@ -58,6 +58,15 @@ TEST(Router, NotANumberIsNoScore) {
   EXPECT_EQ(none.weights, (std::vector<float>{0, 0}));
 }
 
+TEST(Router, ABiasThatIsNotANumberComesLast) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  const auto some = choose({0, 0, 0, 1.0f, 0}, {nan, -infinity, 0, nan, 1}, 4);
+  EXPECT_EQ(some.experts, (std::vector<int32_t>{4, 2, 1, 0}));
+  EXPECT_EQ(some.weights, (std::vector<float>{0.25f, 0.25f, 0.25f, 0.25f}));
+  EXPECT_EQ(choose({0, 0, 0}, {nan, nan, nan}, 2).experts, (std::vector<int32_t>{0, 1}));
+}
+
 TEST(Router, AlwaysDifferentExperts) {
   std::vector<float> logits(256), bias(256, 0.0f);
   uint32_t state = 1;

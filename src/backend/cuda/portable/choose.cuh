@@ -13,9 +13,10 @@ __device__ inline float sigmoid(float x) {
   return isfinite(s) ? s : 0.0f;
 }
 
-// Unsigned integers in the order of the floats; 0 is below all of them, and not a number is 0.
+// Unsigned integers in the order of the floats; what is not a number is 1, below all of them, and 0
+// is below that.
 __device__ inline uint32_t ordered(float x) {
-  if (isnan(x)) return 0;
+  if (isnan(x)) return 1;
   const uint32_t bits = __float_as_uint(x);
   return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
 }
@@ -42,8 +43,8 @@ struct Biases {
 };
 
 // The `count` largest sigmoid(logit) + bias, ties to the lower index, in falling order; weights are
-// the sigmoids made to sum to 1. Lane i holds the experts i, i + 32, … Each round takes the best of
-// what is left.
+// the sigmoids made to sum to 1. They are `count` different ones, also where a bias is not a
+// number. Lane i holds the experts i, i + 32, … Each round takes the best of what is left.
 template <int32_t kLaneExperts>
 __device__ Choice choose_experts(const float* logits, const Biases<kLaneExperts>& biases,
                                  int32_t num_experts, int32_t count, int32_t lane) {
@@ -81,7 +82,8 @@ __device__ Choice choose_experts(const float* logits, const Biases<kLaneExperts>
     const int32_t at = place[0];
     const uint32_t largest = warp_max(best[0]);
     const unsigned best_lanes = __ballot_sync(kAllLanes, best[0] == largest);
-    int32_t expert = at * 32 + lane, owner = __ffs(best_lanes) - 1;
+    const int32_t expert = at * 32 + lane;
+    int32_t owner = __ffs(best_lanes) - 1;
     if (__popc(best_lanes) > 1) {  // a tie
       owner =
           static_cast<int32_t>(warp_min(best[0] == largest ? uint32_t(expert) : UINT32_MAX) % 32);
@@ -93,8 +95,6 @@ __device__ Choice choose_experts(const float* logits, const Biases<kLaneExperts>
       s = sigmoids[i];
       if (lane == owner) keys[i] = 0;
     }
-    // With a broken bias nothing may be left; expert 0 then stands for it.
-    if (largest == 0) expert = owner = 0, s = 0;
     sum += s_before;
     if (lane == round - 1) own = s_before, own_expert = expert_before;
     s_before = __shfl_sync(kAllLanes, s, owner);

@@ -55,10 +55,9 @@ struct BlockChoice {
       }
       before += __shfl_xor_sync(kAllLanes, before, 1);
       before += __shfl_xor_sync(kAllLanes, before, 2);
-      // With a broken bias nothing may be left; expert 0 then stands for it.
       if (part == 0 && before < count) {
-        experts[before] = own == 0 ? 0 : candidates[c];
-        chosen[before] = own == 0 ? 0 : sigmoids[c];
+        experts[before] = candidates[c];
+        chosen[before] = sigmoids[c];
       }
     }
     __syncthreads();
