@@ -127,7 +127,11 @@ Status Engine::Impl::run() {
     update_stats();
     if (options_.check_invariants) scheduler_.check_invariants();
   }
-  return {};
+  // stop() came in the middle of a step, which reads this engine's memory until its end.
+  if (!pending_) return {};
+  Status last = executor_.wait(std::chrono::steady_clock::now() + options_.step_deadline, result_);
+  if (!last) healthy_ = false;
+  return last;
 }
 
 // False when the loop is to end.
@@ -138,10 +142,6 @@ bool Engine::Impl::take_inbox() {
   if (wish == Inbox::Wish::kStop) {
     end_all(FinishReason::kAbort,
             Error{ErrorKind::kUnavailable, "the server stopped before the request ended", ""});
-    // Leaves the executor with nothing in flight; what it says no longer matters.
-    if (pending_) {
-      (void)executor_.wait(std::chrono::steady_clock::now() + options_.step_deadline, result_);
-    }
     return false;
   }
   for (Command& command : commands_) {

@@ -21,8 +21,10 @@ class Engine {
   Engine(EngineOptions options, Executor& executor, OutputSink& sink);
   ~Engine();
 
-  // Runs until stop(), or until drain() and no work is left, or a fault. On a fault every open
-  // request gets an error output and healthy() turns false; the error is returned.
+  // Runs until stop() and the end of the step under way, or until drain() and no work is left, or a
+  // fault, also of that step. On a fault every open request gets an error output and healthy()
+  // turns false; the error is returned. A step that missed its deadline may go on reading this
+  // engine's memory.
   Status run();
 
   // Hands over a request. kUnavailable when the queue is full or the engine is draining;

@@ -95,6 +95,24 @@ TEST_F(EngineEndTest, StopAbortsWhatIsOpenAndLeavesTheExecutorIdle) {
   expect_right(sink.heard(3), request, executor_->capacity());
 }
 
+// What a hanging step reads must not be freed: whoever stops the engine hears of it.
+TEST_F(EngineEndTest, StopTellsOfAStepThatDoesNotEnd) {
+  FakeOptions fake;
+  fake.hang_at_step = 3;
+  fake.on_forward = [&](uint64_t step) {
+    if (step == 3) engine_->stop();
+  };
+  EngineOptions options;
+  options.step_deadline = milliseconds(20);
+  make(fake, options);
+  submit(endless(1, {5, 6, 7}, 50));
+  const Status status = engine_->run();
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message, "step 3 passed its deadline");
+  EXPECT_FALSE(engine_->healthy());
+  EXPECT_EQ(sink_.heard(1).reply.finish, FinishReason::kAbort);
+}
+
 TEST_F(EngineEndTest, DrainAnswersWhatIsOpenAndRefusesMore) {
   FakeOptions fake;
   fake.on_wait = [&](uint64_t step) {
