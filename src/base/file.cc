@@ -1,18 +1,18 @@
 #include "base/file.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 namespace m2 {
 
 Result<std::string> read_file(const std::string& path, size_t max_bytes, FileKind kind) {
   // Before it is opened: to open a pipe is to wait for its writer.
-  struct stat status {};
-  if (kind == FileKind::kRegular && ::stat(path.c_str(), &status) == 0 &&
-      !S_ISREG(status.st_mode)) {
+  std::error_code unknown;
+  const auto status = std::filesystem::status(path, unknown);
+  if (kind == FileKind::kRegular && exists(status) && !is_regular_file(status)) {
     return invalid("", "{}: is not a regular file", path);
   }
   errno = 0;

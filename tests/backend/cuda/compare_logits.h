@@ -10,6 +10,11 @@
 
 namespace m2::test {
 
+// How far a GPU's logits may be from the oracle's, in standard deviations of the position.
+inline constexpr double kTolerance = 0.08;
+// With an FP8 cache: what rounds otherwise there is off by a sixteenth.
+inline constexpr double kFp8Tolerance = 0.3;
+
 struct LogitComparison {
   int64_t positions = 0;
   double largest = 0;             // difference of a logit, in standard deviations of the position

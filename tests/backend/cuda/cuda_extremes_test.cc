@@ -8,7 +8,6 @@
 namespace m2::test {
 namespace {
 
-constexpr double kTolerance = 0.08;  // as cuda_model_test.cc has it
 constexpr int32_t kLongest = 196608;
 
 ModelConfig without_choice() {

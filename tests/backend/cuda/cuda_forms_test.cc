@@ -14,8 +14,11 @@
 namespace m2::test {
 namespace {
 
-constexpr double kTolerance = 0.08;  // as cuda_model_test.cc has it
 constexpr int32_t kBlocks = 96;
+
+double tolerance_of(DType kv_dtype) {
+  return kv_dtype == DType::kF8E4M3 ? kFp8Tolerance : kTolerance;
+}
 
 // Both experts work on all tokens, so that no choice turns on a rounding.
 ModelConfig tiny() {
@@ -124,7 +127,6 @@ TEST_F(CudaForms, RowsThatDecode) {
 // The same of more query heads a KV head than half of the tensor core has room for, of narrow
 // heads, and of an FP8 cache.
 TEST_F(CudaForms, RowsOfOtherHeads) {
-  constexpr double kFp8Tolerance = 0.3;
   for (const auto& [kv_heads, head_dim, kv_dtype] :
        {std::tuple{1, 128, DType::kF32}, {1, 64, DType::kF8E4M3}, {2, 64, DType::kF8E4M3}}) {
     SCOPED_TRACE(std::to_string(kv_heads) + " KV heads of " + std::to_string(head_dim));
@@ -132,8 +134,7 @@ TEST_F(CudaForms, RowsOfOtherHeads) {
     config.head_dim = head_dim, config.rotary_dim = head_dim / 2;
     config.num_heads = 16, config.num_kv_heads = kv_heads;
     make(config, 36, kv_dtype);
-    expect_rows({2, 15, 3, 1, 6, 16, 33, 2, 17}, {9, 4},
-                kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
+    expect_rows({2, 15, 3, 1, 6, 16, 33, 2, 17}, {9, 4}, tolerance_of(kv_dtype));
   }
 }
 
@@ -185,7 +186,6 @@ TEST_F(CudaForms, LongContexts) {
 // A lone row from its first token on, past the ends of groups of 16 keys: by clusters, of four
 // query heads and of 16; and of KV heads of one query head each.
 TEST_F(CudaForms, ALoneRowsFirstKeys) {
-  constexpr double kFp8Tolerance = 0.3;
   for (const auto& [heads, kv_heads, head_dim, kv_dtype] : {std::tuple{16, 1, 64, DType::kF32},
                                                             {16, 1, 64, DType::kF8E4M3},
                                                             {8, 8, 64, DType::kF32},
@@ -195,7 +195,7 @@ TEST_F(CudaForms, ALoneRowsFirstKeys) {
     config.head_dim = head_dim, config.rotary_dim = head_dim / 2;
     config.num_heads = heads, config.num_kv_heads = kv_heads;
     make(config, 18, kv_dtype);
-    expect_chunks({1, 1, 13, 1, 1, 1}, kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
+    expect_chunks({1, 1, 13, 1, 1, 1}, tolerance_of(kv_dtype));
   }
 }
 
@@ -308,20 +308,17 @@ TEST_F(CudaForms, Bf16) {
   expect_chunks({70, 20, 5, 1});
 }
 
-// What rounds otherwise in FP8 is off by a sixteenth.
 TEST_F(CudaForms, HeadsOf64AndFp8Cache) {
-  constexpr double kFp8Tolerance = 0.3;
   ModelConfig config = tiny();
   config.head_dim = 64, config.rotary_dim = 32, config.num_heads = 16;
   config.expert_width = 256;
   for (const DType kv_dtype : {DType::kF32, DType::kF8E4M3}) {
     make(config, 35, kv_dtype);
-    expect_chunks({24, 7, 2, 1, 1}, kv_dtype == DType::kF32 ? kTolerance : kFp8Tolerance);
+    expect_chunks({24, 7, 2, 1, 1}, tolerance_of(kv_dtype));
   }
 }
 
 TEST_F(CudaForms, Fp8CacheOfHeadsOf128) {
-  constexpr double kFp8Tolerance = 0.3;
   make(tiny(), 64, DType::kF8E4M3);
   expect_chunks({40, 22, 1, 1}, kFp8Tolerance);
 }

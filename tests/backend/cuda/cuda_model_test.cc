@@ -15,7 +15,6 @@
 namespace m2::test {
 namespace {
 
-constexpr double kTolerance = 0.08;        // of the position's standard deviation
 constexpr double kPocketTolerance = 0.15;  // a trained model's logits are sharper
 constexpr double kRouterTie = 0.02;        // of a sigmoid: nearer experts may be chosen otherwise
 

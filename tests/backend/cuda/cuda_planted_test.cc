@@ -7,8 +7,6 @@
 namespace m2::test {
 namespace {
 
-constexpr double kTolerance = 0.08;  // as cuda_model_test.cc has it
-
 class CudaPlanted : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -154,7 +154,7 @@ TEST_F(BadRequestTest, BadFieldsAreNamed) {
   EXPECT_TRUE(server.engine->healthy());
 }
 
-TEST_F(BadRequestTest, ALengthIsFoundFaultWithByTheNameItWasSentBy) {
+TEST_F(BadRequestTest, ALengthErrorNamesTheFieldThatWasSent) {
   TestServer server;
   for (const std::string field : {"max_tokens", "max_completion_tokens"}) {
     const json::Value reply =
