@@ -1,6 +1,7 @@
 #include "backend/cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/cuda/portable/attention.cuh"
 #include "base/check.h"
@@ -22,6 +23,12 @@ void CudaOps::begin_step(const Batch& batch) {
   real_tokens_ = static_cast<int32_t>(batch.tokens.size());
   const auto rows = static_cast<int32_t>(batch.rows.size());
   M2_CHECK(real_tokens_ <= limits_.max_step_tokens && rows <= limits_.max_sequences);
+  // What the step before the last brought has been read. The event stands where that of the last
+  // step's sampling does.
+  note(began_[parity_].record(stream_), "event");
+  parity_ ^= 1;
+  note(began_[parity_].wait(), "the step before the last");
+  has_head_ = false;
   const StepUpload host = StepUpload::at(step_upload_.begin(), limits_, group(), largest());
   *host.num_tokens = real_tokens_;
   std::copy(batch.tokens.begin(), batch.tokens.end(), host.tokens);
@@ -51,8 +58,16 @@ void CudaOps::begin_step(const Batch& batch) {
     ++num_blocks;
   }
   plan_attention(decode ? tokens_ : rows, host);
-  note(step_upload_.send(host.blocks_offset + num_blocks * sizeof(int32_t), stream_),
-       "a step's inputs");
+  const int32_t used_rows = decode ? tokens_ : rows + (tokens_ > real_tokens_ ? 1 : 0);
+  step_upload_.use(host.num_tokens, 1);
+  step_upload_.use(host.tokens, tokens_);
+  step_upload_.use(host.token_row, tokens_);
+  step_upload_.use(host.position, tokens_);
+  step_upload_.use(host.rows, used_rows);
+  step_upload_.use(host.decode_rows, num_decode_rows_);
+  step_upload_.use(host.items, num_items_);
+  step_upload_.use(host.blocks, num_blocks);
+  note(step_upload_.send(queue(KernelName::kInputs, -1)), "a step's inputs");
   if (error_ && (alone_ || !decode)) note(graphs_.begin(tokens_, decode, stream_));
 }
 
@@ -106,12 +121,15 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
   sample_rows_ = static_cast<int32_t>(requests.size());
   M2_CHECK(sample_rows_ <= limits_.max_sample_rows);
   if (sample_rows_ == 0) return;
+  // A step has one; where it has more, the blocks to be filled may not have been read.
+  if (std::exchange(has_head_, true)) note(cudaStreamSynchronize(stream_), "the head before");
   auto* index = reinterpret_cast<int32_t*>(head_upload_.begin());
-  for (const SampleRequest& request : requests) {
-    M2_CHECK(request.token_index >= 0 && request.token_index < real_tokens_);
-    *index++ = request.token_index;
+  for (int32_t i = 0; i < sample_rows_; ++i) {
+    M2_CHECK(requests[i].token_index >= 0 && requests[i].token_index < real_tokens_);
+    index[i] = requests[i].token_index;
   }
-  note(head_upload_.send(requests.size() * sizeof(int32_t), stream_), "sample rows");
+  head_upload_.use(index, sample_rows_);
+  note(head_upload_.send(queue(KernelName::kInputs, -1)), "sample rows");
   cuda::NormArgs norm = norm_args(weight, sampled_);
   norm.index = reinterpret_cast<const int32_t*>(head_upload_.device());
   norm.rows = sample_rows_;

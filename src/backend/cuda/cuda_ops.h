@@ -7,6 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -21,6 +22,7 @@
 #include "backend/cuda/sample_queue.h"
 #include "backend/cuda/step_graphs.h"
 #include "backend/cuda/step_upload.h"
+#include "backend/cuda/upload.h"
 #include "model/config.h"
 #include "model/ops.h"
 
@@ -126,7 +128,10 @@ class CudaOps final : public Ops {
 
   // The step under way.
   Upload step_upload_, head_upload_;
-  StepUpload step_;  // on the device
+  std::array<Event, 2> began_;  // behind what was queued before a step, of the last two
+  int parity_ = 0;
+  bool has_head_ = false;  // the step under way
+  StepUpload step_;        // on the device
   StepGraphs graphs_;
   int32_t layer_ = -1;  // whose ops are being enqueued; -1: none's
   int32_t real_tokens_ = 0;

@@ -119,42 +119,4 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-// Host arrays that a step brings to the device: filled in one of two pinned blocks, so that the
-// next step can be written while the last one's copy is still under way.
-class Upload {
- public:
-  Upload() = default;
-  static Result<Upload> make(size_t bytes) {
-    Upload upload;
-    upload.bytes_ = bytes;
-    M2_ASSIGN(upload.device_, DeviceMemory::make(bytes, "a step's inputs"));
-    for (int i = 0; i < 2; ++i) {
-      M2_ASSIGN(upload.host_[i], PinnedMemory::make(bytes));
-      M2_ASSIGN(upload.sent_[i], Event::make());
-    }
-    return upload;
-  }
-
-  // The block to fill; waits until its last copy is done.
-  std::byte* begin() {
-    current_ ^= 1;
-    (void)sent_[current_].wait();
-    return host_[current_].data();
-  }
-  cudaError_t send(size_t bytes, cudaStream_t stream) {
-    const cudaError_t error = cudaMemcpyAsync(device_.data(), host_[current_].data(), bytes,
-                                              cudaMemcpyHostToDevice, stream);
-    return error == cudaSuccess ? sent_[current_].record(stream) : error;
-  }
-  std::byte* device() const { return device_.data(); }
-  size_t bytes() const { return bytes_; }
-
- private:
-  size_t bytes_ = 0;
-  DeviceMemory device_;
-  PinnedMemory host_[2];
-  Event sent_[2];
-  int current_ = 0;
-};
-
 }  // namespace m2

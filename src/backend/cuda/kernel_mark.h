@@ -18,6 +18,7 @@ namespace m2 {
 // The launches of a step, in order.
 enum class KernelName : uint8_t {
   kNone,
+  kInputs,
   kEmbed,
   kInputNorm,
   kQkv,
@@ -48,7 +49,8 @@ class KernelMark {
   }
   // "experts' gate and up of layer 3"; empty before the first kernel.
   std::string last() const {
-    static constexpr std::array<std::string_view, 15> kNames = {"",
+    static constexpr std::array<std::string_view, 16> kNames = {"",
+                                                                "inputs",
                                                                 "embedding",
                                                                 "norm",
                                                                 "q, k and v",

@@ -41,8 +41,8 @@ SampleQueue::Sizes SampleQueue::sizes_for(const OpsLimits& limits, int32_t vocab
 
 size_t SampleQueue::bytes(const OpsLimits& limits, int32_t vocab) {
   const Sizes sizes = sizes_for(limits, vocab);
-  return sizes.rows * (sizeof(SampleRow) + sizeof(SampleResult)) +
-         sizes.history * sizeof(HistoryItem) + sizes.ints * 8 + sizes.tops * 8 + size_t{6} * 256;
+  return sizes.rows * sizeof(SampleRow) + sizes.history * sizeof(HistoryItem) + sizes.ints * 8 +
+         sizes.tops * 8 + size_t{6} * 256;
 }
 
 SampleQueue::SampleQueue(const OpsLimits& limits, int32_t vocab, const cuda::SampleArgs& device)
@@ -59,15 +59,14 @@ Result<std::unique_ptr<SampleQueue>> SampleQueue::make(const OpsLimits& limits, 
   const size_t results = aligned(queue->sizes_.rows * sizeof(SampleResult));
   const size_t tops = aligned(queue->sizes_.tops * 4);
   M2_ASSIGN(queue->upload_, Upload::make(queue->upload_bytes()));
-  M2_ASSIGN(queue->results_, DeviceMemory::make(results + 2 * tops, "sampling results"));
+  queue->result_bytes_ = results;
+  M2_ASSIGN(queue->tops_, DeviceMemory::make(2 * tops, "logprobs"));
   for (Pending& pending : queue->pending_) {
     M2_ASSIGN(pending.results, PinnedMemory::make(results + 2 * tops));
     M2_ASSIGN(pending.done, Event::make());
   }
-  std::byte* base = queue->results_.data();
-  queue->device_.results = reinterpret_cast<SampleResult*>(base);
-  queue->device_.top_ids = reinterpret_cast<int32_t*>(base + results);
-  queue->device_.top_logprobs = reinterpret_cast<float*>(base + results + tops);
+  queue->device_.top_ids = reinterpret_cast<int32_t*>(queue->tops_.data());
+  queue->device_.top_logprobs = reinterpret_cast<float*>(queue->tops_.data() + tops);
   return queue;
 }
 
@@ -153,13 +152,14 @@ void SampleQueue::add(const SampleRequest& r, Part& part) const {
 
 Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, const cuda::Queue& queue) {
   const Part device = part_at(upload_.device());
+  // Only rows with a bias have floats, at the places of their ints.
   const bool floats = std::any_of(part.rows, part.rows + part.used.rows,
                                   [](const SampleRow& row) { return row.bias_count > 0; });
-  // Only rows with a bias have floats, and few have: the common copy is short.
-  const auto* end = floats ? reinterpret_cast<std::byte*>(part.floats + part.used.ints)
-                           : reinterpret_cast<std::byte*>(part.ints + part.used.ints);
-  M2_TRY(cuda_status(upload_.send(end - reinterpret_cast<std::byte*>(part.rows), queue.stream),
-                     "sample requests"));
+  upload_.use(part.rows, part.used.rows);
+  upload_.use(part.history, part.used.history);
+  upload_.use(part.ints, part.used.ints);
+  upload_.use(part.floats, floats ? part.used.ints : 0);
+  M2_TRY(cuda_status(upload_.send(queue), "sample requests"));
   cuda::launch_history({.items = device.history,
                         .num_items = static_cast<int32_t>(part.used.history),
                         .ints = device.ints,
@@ -167,6 +167,8 @@ Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, const c
                         .counts = counts},
                        queue);
   cuda::SampleArgs args = device_;
+  // The kernel writes the few bytes of a row to the host itself.
+  args.results = reinterpret_cast<SampleResult*>(pending.results.data());
   args.rows = device.rows;
   args.num_rows = static_cast<int32_t>(part.used.rows);
   args.logits += pending.begin_row * args.stride;
@@ -177,14 +179,12 @@ Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, const c
   cuda::launch_sample(args, queue);
   M2_TRY(cuda_status(cudaPeekAtLastError(), "sample kernel"));
 
-  std::byte* host = pending.results.data();
   const auto fetch = [&](const void* from, size_t bytes) {
-    const size_t offset = static_cast<const std::byte*>(from) - results_.data();
-    return cuda_status(
-        cudaMemcpyAsync(host + offset, from, bytes, cudaMemcpyDeviceToHost, queue.stream),
-        "results");
+    const size_t offset = static_cast<const std::byte*>(from) - tops_.data();
+    return cuda_status(cudaMemcpyAsync(pending.results.data() + result_bytes_ + offset, from, bytes,
+                                       cudaMemcpyDeviceToHost, queue.stream),
+                       "logprobs");
   };
-  M2_TRY(fetch(args.results, part.used.rows * sizeof(SampleResult)));
   if (part.used.tops > 0) {
     M2_TRY(fetch(args.top_ids, part.used.tops * 4));
     M2_TRY(fetch(args.top_logprobs, part.used.tops * 4));
@@ -198,21 +198,21 @@ Status SampleQueue::send(Part& part, Pending& pending, uint16_t* counts, const c
 Status SampleQueue::finish_part(Pending& pending) {
   M2_TRY(cuda_status(pending.done.wait(), "a step's kernels"));
   const std::byte* host = pending.results.data();
-  const auto at = [&](const auto* device) {
+  const auto tops_at = [&](const auto* device) {
     using T = std::remove_reference_t<decltype(*device)>;
-    return reinterpret_cast<const T*>(
-        host + (reinterpret_cast<const std::byte*>(device) - results_.data()));
+    const auto offset = reinterpret_cast<const std::byte*>(device) - tops_.data();
+    return reinterpret_cast<const T*>(host + result_bytes_ + offset);
   };
-  const auto* results = at(device_.results);
+  const auto* results = reinterpret_cast<const SampleResult*>(host);
   for (size_t i = 0; i < pending.part_rows; ++i) {
     SampledToken& row = pending.output.rows[pending.begin_row + i];
     row.token = results[i].token;
     row.rank = results[i].rank;
     row.logprob = results[i].logprob;
   }
-  std::copy_n(at(device_.top_ids), pending.part_tops,
+  std::copy_n(tops_at(device_.top_ids), pending.part_tops,
               pending.output.top_ids.begin() + pending.begin_top);
-  std::copy_n(at(device_.top_logprobs), pending.part_tops,
+  std::copy_n(tops_at(device_.top_logprobs), pending.part_tops,
               pending.output.top_logprobs.begin() + pending.begin_top);
   pending.begin_row += pending.part_rows;
   pending.begin_top += pending.part_tops;
@@ -236,6 +236,7 @@ Status SampleQueue::push(std::span<const SampleRequest> requests, uint16_t* coun
   pending.output.top_logprobs.resize(top);
   if (requests.empty()) return cuda_status(pending.done.record(queue.stream), "event");
 
+  // The block of the push before the last, or of a part before: both have been waited for.
   Part part = part_at(upload_.begin());
   for (const SampleRequest& request : requests) {
     const Sizes more = needs(request);

@@ -14,6 +14,7 @@
 
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/portable/sample.cuh"
+#include "backend/cuda/upload.h"
 #include "model/ops.h"
 
 namespace m2 {
@@ -42,7 +43,7 @@ class SampleQueue {
     SampleOutput output;
     size_t part_rows = 0, part_tops = 0;
     size_t begin_row = 0, begin_top = 0;  // of the last part, in `output`
-    PinnedMemory results;
+    PinnedMemory results;                 // of rows, which the kernel writes; then ids and logprobs
     Event done;
   };
   // The arrays of one part in the block that is uploaded.
@@ -71,7 +72,8 @@ class SampleQueue {
   const Sizes sizes_;
   cuda::SampleArgs device_;
   Upload upload_;
-  DeviceMemory results_;
+  DeviceMemory tops_;        // ids and logprobs
+  size_t result_bytes_ = 0;  // of Pending::results, before the tops
   std::array<Pending, kDepth> pending_;
   int first_ = 0, count_ = 0;
 };

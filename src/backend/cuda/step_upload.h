@@ -12,7 +12,7 @@
 namespace m2 {
 
 struct StepUpload {
-  // Arrays over one block; the block ids come last: of them only what is used is copied.
+  // Arrays over one block; of each only what is used is copied.
   int32_t* num_tokens = nullptr;         // [1] those that are not padding
   int32_t* tokens = nullptr;             // [max tokens]
   int32_t* token_row = nullptr;          // [max tokens]
@@ -21,7 +21,7 @@ struct StepUpload {
   int32_t* decode_rows = nullptr;        // [max rows]
   cuda::AttentionItem* items = nullptr;  // [max items]
   int32_t* blocks = nullptr;             // [max blocks]
-  size_t blocks_offset = 0, bytes = 0;
+  size_t bytes = 0;
 
   // Steps are padded, also the largest; `largest` is the largest padded size. Padding of decode
   // rows is rows, that of other steps one row more.
@@ -52,7 +52,6 @@ struct StepUpload {
     take(places.rows, max_rows(limits, largest));
     take(places.decode_rows, max_rows(limits, largest));
     take(places.items, max_items(limits, group));
-    places.blocks_offset = offset;
     const int32_t a_row = cuda::divide_up(limits.max_model_tokens, limits.block_tokens);
     take(places.blocks, int64_t{limits.max_sequences} * a_row + 1);  // and padding's
     places.bytes = offset;

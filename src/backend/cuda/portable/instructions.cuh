@@ -48,6 +48,14 @@ __device__ inline float4 load_ahead(const float4* from) {
                : "l"(from));
   return x;
 }
+// Reads pinned host memory as it is now; where wait_for_previous() follows, before it.
+__device__ inline uint4 load_host(const uint4* from) {
+  uint4 x;
+  asm volatile("ld.volatile.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(from));
+  return x;
+}
 
 // Of 128 bytes that nobody reads before they are written again: a cache need not write them back.
 __device__ inline void discard_line(const void* line) {

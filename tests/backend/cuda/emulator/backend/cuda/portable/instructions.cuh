@@ -20,6 +20,7 @@ inline void wait_for_previous() { emulator::machine().wait_for_previous(); }
 inline void let_next_start() { emulator::machine().let_next_start(); }
 inline float load_ahead(const float* from) { return *from; }
 inline float4 load_ahead(const float4* from) { return *from; }
+inline uint4 load_host(const uint4* from) { return *from; }
 
 // What is discarded is gone.
 inline void discard_line(const void* line) {
