@@ -221,7 +221,7 @@ Status CudaOps::allocate() {
   M2_ASSIGN(counts_memory_, DeviceMemory::make(counts_bytes, "penalty counts"));
   M2_ASSIGN(step_upload_, Upload::make(StepUpload::at(nullptr, limits_, group(), largest()).bytes));
   step_ = StepUpload::at(step_upload_.device(), limits_, group(), largest());
-  for (Event& event : began_) {
+  for (Event& event : unsampled_) {
     M2_ASSIGN(event, Event::make());
   }
   M2_ASSIGN(head_upload_, Upload::make(limits_.max_sample_rows * sizeof(int32_t)));

@@ -23,12 +23,7 @@ void CudaOps::begin_step(const Batch& batch) {
   real_tokens_ = static_cast<int32_t>(batch.tokens.size());
   const auto rows = static_cast<int32_t>(batch.rows.size());
   M2_CHECK(real_tokens_ <= limits_.max_step_tokens && rows <= limits_.max_sequences);
-  // What the step before the last brought has been read. The event stands where that of the last
-  // step's sampling does.
-  note(began_[parity_].record(stream_), "event");
-  parity_ ^= 1;
-  note(began_[parity_].wait(), "the step before the last");
-  has_head_ = false;
+  free_upload();
   const StepUpload host = StepUpload::at(step_upload_.begin(), limits_, group(), largest());
   *host.num_tokens = real_tokens_;
   std::copy(batch.tokens.begin(), batch.tokens.end(), host.tokens);
@@ -69,6 +64,20 @@ void CudaOps::begin_step(const Batch& batch) {
   step_upload_.use(host.blocks, num_blocks);
   note(step_upload_.send(queue(KernelName::kInputs, -1)), "a step's inputs");
   if (error_ && (alone_ || !decode)) note(graphs_.begin(tokens_, decode, stream_));
+}
+
+// Waits until what the step before the last brought has been read: its block is filled next. That
+// is known by the event behind its sampling; one more would lie between two steps.
+void CudaOps::free_upload() {
+  if (!has_samples_) {
+    note(unsampled_[parity_].record(stream_), "event");
+    step_done_[parity_] = &unsampled_[parity_];
+  }
+  parity_ ^= 1;
+  if (step_done_[parity_] != nullptr) {
+    note(step_done_[parity_]->wait(), "the step before the last");
+  }
+  has_samples_ = has_head_ = false;
 }
 
 // Whether no row of a decode step reads a block that another one stores into: when a prompt's last
@@ -147,6 +156,8 @@ void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
   const Status pushed = samples_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()),
                                        queue(KernelName::kSample, -1));
   if (!pushed && error_) error_ = pushed;
+  has_samples_ = true;
+  step_done_[parity_] = &samples_->last_done();
 }
 
 Status CudaOps::collect(SampleOutput& output) {

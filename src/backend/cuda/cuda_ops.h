@@ -83,6 +83,7 @@ class CudaOps final : public Ops {
 
   Status named(Status status) const;
 
+  void free_upload();
   bool rows_are_apart(const Batch& batch);
   bool single_served() const;
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
@@ -128,10 +129,11 @@ class CudaOps final : public Ops {
 
   // The step under way.
   Upload step_upload_, head_upload_;
-  std::array<Event, 2> began_;  // behind what was queued before a step, of the last two
-  int parity_ = 0;
-  bool has_head_ = false;  // the step under way
-  StepUpload step_;        // on the device
+  StepUpload step_;  // on the device
+  int parity_ = 0;   // of the step under way
+  bool has_head_ = false, has_samples_ = false;
+  std::array<Event, 2> unsampled_;        // behind steps that nothing was sampled from
+  std::array<Event*, 2> step_done_ = {};  // behind the last two steps, or null
   StepGraphs graphs_;
   int32_t layer_ = -1;  // whose ops are being enqueued; -1: none's
   int32_t real_tokens_ = 0;

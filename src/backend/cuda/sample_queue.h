@@ -29,6 +29,8 @@ class SampleQueue {
   Status push(std::span<const SampleRequest> requests, uint16_t* counts, const cuda::Queue& queue);
   // Whether pop() would not wait.
   bool ready() const { return count_ == 0 || pending_[first_].done.done(); }
+  // Behind the last push and all that was queued before it; until the push after the next.
+  Event& last_done() { return pending_[(first_ + count_ + kDepth - 1) % kDepth].done; }
   // Waits for the oldest push.
   Status pop(SampleOutput& output);
 
