@@ -113,6 +113,7 @@ void launch_router(const RouterArgs& args, const Queue& queue) {
   const size_t bytes = shared_bytes(queue.async_copies);
   cudaFuncSetAttribute(router_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(bytes));
+  if (queue.overlap) prefer_shared(router_kernel);
   const dim3 grid(divide_up(args.num_experts, kRouterTile), divide_up(args.num_tokens, kRouterTile),
                   args.splits);
   enqueue(router_kernel, grid, kThreads, bytes, queue, args);

@@ -271,6 +271,7 @@ void launch(const LinearArgs& a, const Queue& queue) {
   const auto kernel = bulk_kernel<kKind, kChunks>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
+  prefer_shared(kernel);
   enqueue(kernel, grid, kThreads, shared_bytes, queue, BulkArgs{a, most_works, all_works});
 }
 

@@ -161,6 +161,7 @@ void launch(const LinearArgs& a, const Queue& queue) {
   const auto kernel = split_kernel<kKind, F>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
+  prefer_shared(kernel);
   const dim3 grid(divide_up(a.tokens, F::kTokens), divide_up(a.weights.rows, F::kRows), a.splits);
   enqueue(kernel, grid, F::kThreads, shared_bytes, queue, a);
 }

@@ -86,6 +86,7 @@ void launch(const QkNormArgs& a, size_t shared_bytes, const Queue& queue) {
   const auto kernel = qk_norm_kernel<kThreads, kStaged>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
+  if (queue.overlap) prefer_shared(kernel);
   enqueue(kernel, a.num_tokens, kThreads, shared_bytes, queue, a);
 }
 

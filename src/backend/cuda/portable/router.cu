@@ -241,6 +241,7 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Ma
 void launch_route(const RouteArgs& a, const Queue& queue) {
   const int32_t tokens = a.choose.num_tokens;
   if (tokens <= kFewTokens && tokens * a.choose.count <= kFewPairs && a.choose.splits == 1) {
+    if (queue.overlap) prefer_shared(few_kernel);
     enqueue(few_kernel, 1, kFewTokens * 32, 0, queue, GroupStep{a.choose, a.group});
     return;
   }
@@ -256,6 +257,7 @@ void launch_route(const RouteArgs& a, const Queue& queue) {
                              : group_kernel<kSumThreads>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(shared_bytes));
+  if (queue.overlap) prefer_shared(kernel);
   if (!sums) {
     enqueue(choose_kernel, divide_up(tokens, kChooseWarps), kChooseWarps * 32, 0, queue, a.choose);
   }

@@ -209,7 +209,7 @@ void launch(const SingleArgs& a, const Queue& queue) {
   const auto kernel = single_kernel<kKind, kFp8, kForm, kColumns>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(l.shared_bytes()));
-  if (kForm == Form::kOne) prefer_shared(kernel);
+  prefer_shared(kernel);
   enqueue(kernel, min(l.units, a.linear.multiprocessors), kThreads, l.shared_bytes(), queue, a);
 }
 
