@@ -1,3 +1,4 @@
+#include "backend/cuda/portable/cluster_sum.cuh"
 #include "backend/cuda/portable/norm.cuh"
 
 namespace m2::cuda {
@@ -87,6 +88,94 @@ __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark
     const float4 w = __ldg(reinterpret_cast<const float4*>(a.weight) + i);
     const float4 v{own[n].x * factor * w.x, own[n].y * factor * w.y, own[n].z * factor * w.z,
                    own[n].w * factor * w.w};
+    reinterpret_cast<uint2*>(a.out + row * a.width)[i] = {pack_input(v.x, v.y, a.f16),
+                                                          pack_input(v.z, v.w, a.f16)};
+    if (a.exact_out != nullptr) reinterpret_cast<float4*>(a.exact_out + row * a.width)[i] = v;
+  }
+}
+
+// The form of few rows: a cluster of blocks takes a row, and a thread four columns of it. A block
+// has so little of a multiprocessor that the next kernel's have room beside it.
+constexpr int32_t kClusterBlocks = 4, kMostClusterRows = 64;
+constexpr int32_t kMostClusterThreads = kMaxThreads / kClusterBlocks;
+
+__global__ void __launch_bounds__(kMostClusterThreads, kBulkCopies ? 5 : 1)
+    norm_cluster_kernel(NormArgs a, Mark mark) {
+  if constexpr (kBulkCopies) {
+    constexpr int32_t kAtOnce = 8;
+    __shared__ ClusterSums<kClusterBlocks, kMaxThreads / 32> squares;
+    let_next_start();  // what follows reads weights at most before its own wait
+    squares.begin();
+    const auto i = static_cast<int32_t>(blockIdx.z * blockDim.x + threadIdx.x);
+    const int32_t lane = threadIdx.x % 32, vectors = a.width / 4;
+    const bool here = i < vectors;
+    const float4 weight =
+        load_ahead(reinterpret_cast<const float4*>(a.weight) + min(i, vectors - 1));
+    // Sums to be added come from a product, which waits before it lets this kernel start: all but
+    // they are older. An index may be newer.
+    const bool ahead = a.sums.y != nullptr && a.index == nullptr;
+    if (!ahead) wait_for_previous();
+    const int64_t row = blockIdx.x, from = a.index == nullptr ? row : a.index[row];
+    uint2* x = reinterpret_cast<uint2*>(a.x + from * a.width) + i;
+    const uint2 packed = here ? __ldcg(x) : uint2{0, 0};
+    // A lane's: of the sums from `first` on.
+    int64_t place = -1;
+    float factor = 1;
+    const auto find = [&](int32_t first) {
+      const int32_t k = first + lane;
+      const bool is = lane < kAtOnce && k < a.sums.count;
+      if (a.sums.weights == nullptr) {
+        place = is ? int64_t{k} * a.rows + row : -1;
+      } else {
+        place = is ? __ldcg(a.sums.place + from * a.sums.count + k) : -1;
+        factor = is ? __ldcg(a.sums.weights + from * a.sums.count + k) : 1.0f;
+      }
+    };
+    if (a.sums.y != nullptr) find(0);
+    if (ahead) wait_for_previous();
+    leave_mark(mark);
+    float4 v{bf16_low(packed.x), bf16_high(packed.x), bf16_low(packed.y), bf16_high(packed.y)};
+    if (a.sums.y != nullptr) {
+      float4 sum{0, 0, 0, 0};
+#pragma unroll 1
+      for (int32_t first = 0; first < a.sums.count; first += kAtOnce) {
+        if (first > 0) find(first);
+        float4 y[kAtOnce];
+#pragma unroll
+        for (int32_t j = 0; j < kAtOnce; ++j) {
+          const int64_t at = __shfl_sync(kAllLanes, place, j);
+          y[j] = here && at >= 0 ? sum_row(a, at)[i] : float4{0, 0, 0, 0};
+        }
+#pragma unroll
+        for (int32_t j = 0; j < kAtOnce; ++j) {
+          const float weight_of = __shfl_sync(kAllLanes, factor, j);
+          sum.x += weight_of * y[j].x, sum.y += weight_of * y[j].y;
+          sum.z += weight_of * y[j].z, sum.w += weight_of * y[j].w;
+        }
+      }
+      // What is normed is what the residual keeps.
+      const uint2 added{pack_bf16(v.x + sum.x, v.y + sum.y), pack_bf16(v.z + sum.z, v.w + sum.w)};
+      if (here && a.index == nullptr) *x = added;
+      v = {bf16_low(added.x), bf16_high(added.x), bf16_low(added.y), bf16_high(added.y)};
+    }
+    squares.send({warp_sum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w), 0});
+    if (a.sums.y != nullptr && a.index == nullptr && a.rows >= kLeastDiscardRows) {
+      // The warp has read them.
+#pragma unroll 1
+      for (int32_t first = 0; first < a.sums.count; first += kAtOnce) {
+        if (a.sums.count > kAtOnce) find(first);
+#pragma unroll
+        for (int32_t j = 0; j < kAtOnce; ++j) {
+          const int64_t at = __shfl_sync(kAllLanes, place, j);
+          if (here && lane % 8 == 0 && at >= 0) discard_line(sum_row(a, at) + i);
+        }
+      }
+    }
+    const float mean = squares.total().x / static_cast<float>(a.width);
+    const float scale = 1.0f / sqrtf(mean + a.epsilon);
+    if (!here) return;
+    v = {v.x * scale * weight.x, v.y * scale * weight.y, v.z * scale * weight.z,
+         v.w * scale * weight.w};
     reinterpret_cast<uint2*>(a.out + row * a.width)[i] = {pack_input(v.x, v.y, a.f16),
                                                           pack_input(v.z, v.w, a.f16)};
     if (a.exact_out != nullptr) reinterpret_cast<float4*>(a.exact_out + row * a.width)[i] = v;
@@ -187,6 +276,12 @@ __global__ void __launch_bounds__(kRouterExperts* kExpertWarps * 32)
 }  // namespace
 
 void launch_norm(const NormArgs& args, const Queue& queue) {
+  if (queue.overlap && args.rows <= kMostClusterRows && args.width / 4 <= kMaxThreads) {
+    prefer_shared(norm_cluster_kernel);
+    enqueue(norm_cluster_kernel, dim3(args.rows, 1, kClusterBlocks),
+            divide_up(args.width / 4, 32 * kClusterBlocks) * 32, 0, queue, args, kClusterBlocks);
+    return;
+  }
   int32_t threads = 32;
   while (threads < kMaxThreads && threads < args.width / 4) threads += 32;
   enqueue(norm_kernel, args.rows, threads, 0, queue, args);
