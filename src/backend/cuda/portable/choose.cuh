@@ -1,5 +1,5 @@
-// The choice of a token's experts by one warp, in steps of more tokens than one; in those of one
-// token a product's blocks choose for themselves (single_choice.cuh), by the same order.
+// The choice of a token's experts by one warp, in steps of many tokens; in those of few a block
+// chooses (block_choice.cuh), by the same order.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"

@@ -1,4 +1,5 @@
-#include "backend/cuda/portable/choose.cuh"
+#include "backend/cuda/portable/block_choice.cuh"
+#include "backend/cuda/portable/cluster.cuh"
 #include "backend/cuda/portable/router.cuh"
 
 namespace m2::cuda {
@@ -87,8 +88,10 @@ __device__ void sort_pairs(const GroupStep& args, int32_t* counts) {
     const int32_t chosen = __ldcg(args.choose.chosen + pair), e = chosen - a.expert_begin;
     return chosen >= 0 && e >= 0 && e < experts ? e : -1;
   };
+  int32_t first = -1;  // the lane's first pair's
   for (int32_t i = begin + lane; i < end; i += 32) {
     const int32_t e = local(i);
+    if (i == begin + lane) first = e;
     if (e >= 0) atomicAdd(&counts[warp * experts + e], 1);
   }
   __syncthreads();
@@ -124,7 +127,7 @@ __device__ void sort_pairs(const GroupStep& args, int32_t* counts) {
   }
   __syncthreads();
   for (int32_t i = begin + lane; i - lane < end; i += 32) {
-    const int32_t expert = i < end ? local(i) : -1;
+    const int32_t expert = i >= end ? -1 : i == begin + lane ? first : local(i);
     const unsigned same = __match_any_sync(kAllLanes, expert);
     const int32_t lower = __popc(same & ((1u << lane) - 1));
     int32_t at = -1;
@@ -187,22 +190,14 @@ __global__ void __launch_bounds__(kSumThreads) sum_choose_kernel(GroupStep args,
   sort_pairs<kSumThreads / 32>(args, counts);
 }
 
-constexpr int32_t kFewTokens = 8, kFewPairs = 64;
+constexpr int32_t kFewTokens = 8, kFewPairs = 64, kFewThreads = 256;
 
-// The same for few tokens: a warp chooses for each, and the block sorts all pairs, one a thread.
-__global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Mark mark) {
+// By a block. A thread has a pair, or none: `chosen` is its expert.
+__device__ void sort_few(const GroupStep& args, int32_t chosen) {
   __shared__ int32_t keys[kFewPairs];
   __shared__ bool firsts[kFewPairs];
-  wait_for_previous();
-  start_next(mark);
-  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = threadIdx.x;
-  if (warp < args.choose.num_tokens) {
-    choose(args.choose, args.choose.logits + int64_t{warp} * args.choose.num_experts, warp, lane);
-  }
-  __syncthreads();
   const ExpertLists& lists = args.group.lists;
-  const int32_t pairs = args.choose.num_tokens * args.choose.count;
-  const int32_t chosen = i < pairs ? args.choose.chosen[i] : -1;
+  const int32_t i = threadIdx.x, pairs = args.choose.num_tokens * args.choose.count;
   const int32_t expert = chosen - args.group.expert_begin;
   const bool here = chosen >= 0 && expert >= 0 && expert < args.group.num_experts;
   const int32_t key = here ? expert : INT32_MAX;
@@ -236,13 +231,78 @@ __global__ void __launch_bounds__(kFewTokens * 32) few_kernel(GroupStep args, Ma
   if (i == 0) *lists.num_active = *lists.num_tiles = active_experts;
 }
 
+// The same for few tokens: a warp chooses for each, and the block sorts all pairs.
+__global__ void __launch_bounds__(kFewThreads) few_kernel(GroupStep args, Mark mark) {
+  static_assert(kFewTokens * 32 <= kFewThreads);
+  wait_for_previous();
+  start_next(mark);
+  const ChooseArgs& a = args.choose;
+  const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = threadIdx.x;
+  if (warp < a.num_tokens) choose(a, a.logits + int64_t{warp} * a.num_experts, warp, lane);
+  __syncthreads();
+  sort_few(args, i < a.num_tokens * a.count ? a.chosen[i] : -1);
+}
+
+// Where there are clusters, a block of one chooses for a token, and the first one sorts what all
+// send to it.
+constexpr int32_t kFewChoices = 16;
+__global__ void __launch_bounds__(kFewThreads) few_cluster_kernel(GroupStep args, Mark mark) {
+  if constexpr (kBulkCopies) {
+    __shared__ BlockChoice<kFewThreads / 32, kFewChoices> choice;
+    __shared__ int32_t experts[kFewChoices];
+    __shared__ float2 sent[kFewPairs / 2];  // two pairs each
+    __shared__ uint64_t full;
+    const ChooseArgs& a = args.choose;
+    const int32_t token = blockIdx.z, i = threadIdx.x, pairs = a.num_tokens * a.count;
+    if (token == 0 && i == 0) {
+      init_barrier(&full, 1);
+      fence_barriers();
+      expect_bytes(&full, pairs * sizeof(int32_t));
+    }
+    arrive_cluster();
+    if (token >= a.num_tokens) return;
+    const float bias = load_ahead(a.bias + min(i, a.num_experts - 1));
+    const bool real = token < *a.real_tokens;  // the step's input
+    wait_for_previous();
+    start_next(mark);
+    const auto logit = [&] { return a.logits[int64_t{token} * a.num_experts + i]; };
+    choice.choose(logit, bias, a.num_experts, a.count, experts);
+    wait_cluster();  // for the first one's barrier
+    if (i < a.count / 2) {
+      const auto expert = [&](int32_t n) {
+        return __uint_as_float(static_cast<uint32_t>(real ? experts[2 * i + n] : -1));
+      };
+      send_cluster(&sent[token * a.count / 2 + i], float2{expert(0), expert(1)}, &full, 0);
+    }
+    if (i < a.count) {
+      const int64_t place = int64_t{token} * a.count + i;
+      a.chosen[place] = real ? experts[i] : -1;
+      a.weights[place] = real ? choice.weight(i, a.count) : 0;
+    }
+    if (token > 0) return;
+    wait_barrier(&full, 0);
+    int32_t chosen = -1;
+    if (i < pairs) {
+      const float2 two = sent[i / 2];
+      chosen = static_cast<int32_t>(__float_as_uint(i % 2 == 0 ? two.x : two.y));
+    }
+    sort_few(args, chosen);
+  }
+}
+
 }  // namespace
 
 void launch_route(const RouteArgs& a, const Queue& queue) {
   const int32_t tokens = a.choose.num_tokens;
   if (tokens <= kFewTokens && tokens * a.choose.count <= kFewPairs && a.choose.splits == 1) {
-    if (queue.overlap) prefer_shared(few_kernel);
-    enqueue(few_kernel, 1, kFewTokens * 32, 0, queue, GroupStep{a.choose, a.group});
+    const GroupStep args{a.choose, a.group};
+    if (queue.overlap && a.choose.num_experts <= kFewThreads && a.choose.count <= kFewChoices &&
+        a.choose.count % 2 == 0) {
+      prefer_shared(few_cluster_kernel);
+      enqueue(few_cluster_kernel, dim3(1, 1, kFewTokens), kFewThreads, 0, queue, args, kFewTokens);
+    } else {
+      enqueue(few_kernel, 1, kFewThreads, 0, queue, args);
+    }
     return;
   }
   const bool sums = a.choose.splits > 1;

@@ -5,9 +5,9 @@
 //
 // Once there are inputs, no warp but the one that fills the ring waits for another before the sums
 // of several units are made.
+#include "backend/cuda/portable/block_choice.cuh"
 #include "backend/cuda/portable/bulk_copy.cuh"
 #include "backend/cuda/portable/single.cuh"
-#include "backend/cuda/portable/single_choice.cuh"
 #include "backend/cuda/portable/single_norm.cuh"
 #include "backend/cuda/portable/single_product.cuh"
 #include "backend/cuda/portable/single_ring.cuh"
@@ -30,7 +30,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   constexpr bool kOneToken = kOne && kFp8 && Tile::kServes;
   M2_DYNAMIC_SHARED(unsigned char, 128, memory);
   __shared__ uint64_t full[kMostStages], empty[kMostStages], x_full[kMostInputs];
-  [[maybe_unused]] __shared__ BlockChoice choice;
+  static_assert(kMostSingleExperts <= kThreads);
+  [[maybe_unused]] __shared__ BlockChoice<kWarps, kMostSingleChoices> choice;
   __shared__ int32_t experts[kMostSingleChoices];
   __shared__ float weights[kMostSingleChoices];
   const L l(a, kForm);
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   }
   [[maybe_unused]] float bias = 0;
   [[maybe_unused]] const auto choose = [&] {
-    choice.choose(a, bias, experts);
+    const auto logit = [&] { return *static_cast<const volatile float*>(a.logits + threadIdx.x); };
+    choice.choose(logit, bias, a.num_experts, a.count, experts);
     if constexpr (kKind == LinearKind::kGateUp) {
       ring.choice = begin / (a.linear.weights.rows / 16);
       ring.first = begin % (a.linear.weights.rows / 16);

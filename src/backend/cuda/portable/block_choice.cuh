@@ -1,33 +1,35 @@
-// The choice of a token's experts by all warps of a block (single.cuh): what choose.cuh gives,
-// sooner than one warp does, where a kernel can do nothing else before it.
+// The choice of a token's experts by all warps of a block: what choose.cuh gives, sooner than one
+// warp does, where nothing else can be done before it.
 #pragma once
 
 #include "backend/cuda/portable/choose.cuh"
-#include "backend/cuda/portable/single_layout.cuh"
 
 #ifdef __CUDACC__
 
-namespace m2::cuda::single {
+namespace m2::cuda {
 
-static_assert(kMostSingleExperts <= kThreads, "a thread has one expert");
-
-// In shared memory. First every warp puts its best experts in order, then all find their places
+// In shared memory, of a block of kWarps. A thread has one expert at most, and count * kWarps is a
+// multiple of 16. First every warp puts its best experts in order, then all find their places
 // among the best of all warps.
+template <int32_t kWarps, int32_t kMostCount>
 struct BlockChoice {
-  __align__(16) uint32_t keys[kWarps * kMostSingleChoices];  // [warps][count]
-  int32_t candidates[kWarps * kMostSingleChoices];
-  float sigmoids[kWarps * kMostSingleChoices];
-  float chosen[kMostSingleChoices];  // the sigmoids of `experts`
+  static constexpr int32_t kThreads = kWarps * 32;
+  __align__(16) uint32_t keys[kWarps * kMostCount];  // [warps][count]
+  int32_t candidates[kWarps * kMostCount];
+  float sigmoids[kWarps * kMostCount];
+  float chosen[kMostCount];  // the sigmoids of `experts`
 
-  // The a.count experts in falling order, ties to the lower index. By the whole block, which sees
-  // them afterwards. `bias` is that of the thread's own expert.
-  __device__ void choose(const SingleArgs& a, float bias, int32_t* experts) {
+  // The `count` experts in falling order, ties to the lower index. By the whole block, which sees
+  // them afterwards. logit(), if there is one, and `bias` are those of the thread's own expert.
+  template <typename Logit>
+  __device__ void choose(const Logit& logit, float bias, int32_t num_experts, int32_t count,
+                         int32_t* experts) {
     const auto thread = static_cast<int32_t>(threadIdx.x);
-    const int32_t lane = thread % 32, count = a.count;
+    const int32_t lane = thread % 32;
     float s = 0;
     uint32_t key = 0;
-    if (thread < a.num_experts) {
-      s = sigmoid(*static_cast<const volatile float*>(a.logits + thread));
+    if (thread < num_experts) {
+      s = sigmoid(logit());
       key = ordered(s + bias);
     }
     int32_t rank = 0;
@@ -76,6 +78,6 @@ struct BlockChoice {
   }
 };
 
-}  // namespace m2::cuda::single
+}  // namespace m2::cuda
 
 #endif
