@@ -32,9 +32,9 @@ Result<std::unique_ptr<DeviceWeights::Lane>> DeviceWeights::take_lane() {
   }
   auto lane = std::make_unique<Lane>();
   M2_ASSIGN(lane->stream, Stream::make());
-  for (int i = 0; i < 2; ++i) {
-    M2_ASSIGN(lane->stages[i], PinnedMemory::make(kMostPieceBytes));
-    M2_ASSIGN(lane->copied[i], Event::make());
+  M2_ASSIGN(lane->stages, PinnedMemory::make_large(2 * kMostPieceBytes));
+  for (Event& event : lane->copied) {
+    M2_ASSIGN(event, Event::make());
   }
   return lane;
 }
@@ -56,7 +56,7 @@ Status DeviceWeights::put(Lane& lane, size_t offset, size_t bytes, const Fill& f
     lane.used = 0;
     M2_TRY(cuda_status(lane.copied[lane.current].wait(), "copying the weights"));
   }
-  std::byte* stage = lane.stages[lane.current].data() + lane.used;
+  std::byte* stage = lane.stages.data() + lane.current * kMostPieceBytes + lane.used;
   M2_TRY(fill(stage));
   lane.used += (bytes + kAlignment - 1) / kAlignment * kAlignment;
   return cuda_status(cudaMemcpyAsync(memory_.data() + offset, stage, bytes, cudaMemcpyHostToDevice,

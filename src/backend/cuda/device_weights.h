@@ -30,7 +30,7 @@ class DeviceWeights final : public WeightBlock {
  private:
   // A thread's: pieces lie one after another in a stage until it is full.
   struct Lane {
-    PinnedMemory stages[2];
+    PinnedMemory stages;  // two, of kMostPieceBytes
     Event copied[2];
     Stream stream;
     int current = 0;

@@ -120,6 +120,8 @@ cudaError_t cudaFreeHost(void* place) {
   std::free(place);
   return cudaSuccess;
 }
+cudaError_t cudaHostRegister(void*, size_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   *free = memory.left();
   *total = kTotalBytes;
