@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <numeric>
 
 #include "json/json.h"
 #include "tests/backend/cpu/reference_ops.h"
@@ -230,6 +231,38 @@ TEST(CudaStep, LastTokenStandsForItself) {
   EXPECT_EQ(by_device, runner.step({{{drawn}, 20, blocks, 7}}));
   const int32_t other = (drawn + 1) % config.vocab_size;
   EXPECT_NE(by_device, runner.step({{{other}, 20, blocks, 7}})) << "the token must matter";
+}
+
+// Logits may be asked for again: the residual, to which the last experts are still to be added, is
+// left as it was.
+TEST(CudaStep, LogitsOfSomeTokensAndThenOfAll) {
+  M2_NEEDS_GPU();
+  constexpr int32_t kTokens = 20;
+  const ModelConfig config = small_config();
+  const Model model = dummy_model(config, 5);
+  Runner runner(model, gpu_ops(config, model.shard, cuda_limits(config)));
+  const auto tokens = some_tokens(kTokens, config.vocab_size, 6);
+  const std::vector<int32_t> blocks{3, 4};
+  const auto all = runner.step({{tokens, 0, blocks, 7}});
+  const BatchRow row{7, 0, kTokens, 0, blocks};
+  runner.forward().run({tokens, {&row, 1}});
+  const auto logits_of = [&](const std::vector<int32_t>& wanted) {
+    std::vector<SampleRequest> requests(wanted.size());
+    for (size_t i = 0; i < wanted.size(); ++i) requests[i].token_index = wanted[i];
+    const Weights& weights = runner.model().weights;
+    runner.ops().head(requests, weights.final_norm, weights.lm_head);
+    Logits flat(wanted.size() * config.vocab_size);
+    EXPECT_TRUE(runner.ops().read_logits(flat));
+    std::vector<Logits> logits;
+    for (auto at = flat.begin(); at != flat.end(); at += config.vocab_size) {
+      logits.emplace_back(at, at + config.vocab_size);
+    }
+    return logits;
+  };
+  EXPECT_TRUE(compare_logits(logits_of({19, 3}), {all[19], all[3]}, 1e-3).over.empty());
+  std::vector<int32_t> every(kTokens);
+  std::iota(every.begin(), every.end(), 0);
+  EXPECT_EQ(logits_of(every), all);
 }
 
 TEST(CudaStep, RefusesWhatItDoesNotServe) {
