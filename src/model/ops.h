@@ -11,8 +11,9 @@
 // and over steps: the KV cache, each slot's last token and each slot's penalty counts.
 //
 // Thread-safety: one rank thread calls, in order. Nothing allocates after construction. A device
-// may run behind the caller: only collect() waits. Calls that take a Communicator must be made by
-// every rank; with one rank it is SelfCommunicator and costs nothing.
+// may run behind the caller: collect() waits, and begin_step() for the step before the last. Calls
+// that take a Communicator must be made by every rank; with one rank it is SelfCommunicator and
+// costs nothing.
 #pragma once
 
 #include <cstddef>

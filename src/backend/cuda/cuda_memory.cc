@@ -225,6 +225,7 @@ Status CudaOps::allocate() {
     M2_ASSIGN(event, Event::make());
   }
   M2_ASSIGN(head_upload_, Upload::make(limits_.max_sample_rows * sizeof(int32_t)));
+  sampled_rows_.reserve(limits_.max_sample_rows);
   M2_ASSIGN(samples_, SampleQueue::make(limits_, config_.vocab_size,
                                         {.logits = logits_,
                                          .stride = static_cast<int32_t>(shard_.vocab_count),

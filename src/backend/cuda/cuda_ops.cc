@@ -77,7 +77,7 @@ void CudaOps::free_upload() {
   if (step_done_[parity_] != nullptr) {
     note(step_done_[parity_]->wait(), "the step before the last");
   }
-  has_samples_ = has_head_ = false;
+  has_samples_ = has_sampled_rows_ = false;
 }
 
 // Whether no row of a decode step reads a block that another one stores into: when a prompt's last
@@ -130,15 +130,11 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
   sample_rows_ = static_cast<int32_t>(requests.size());
   M2_CHECK(sample_rows_ <= limits_.max_sample_rows);
   if (sample_rows_ == 0) return;
-  // A step has one; where it has more, the blocks to be filled may not have been read.
-  if (std::exchange(has_head_, true)) note(cudaStreamSynchronize(stream_), "the head before");
-  auto* index = reinterpret_cast<int32_t*>(head_upload_.begin());
-  for (int32_t i = 0; i < sample_rows_; ++i) {
-    M2_CHECK(requests[i].token_index >= 0 && requests[i].token_index < real_tokens_);
-    index[i] = requests[i].token_index;
+  for (const SampleRequest& request : requests) {
+    M2_CHECK(request.token_index >= 0 && request.token_index < real_tokens_);
   }
-  head_upload_.use(index, sample_rows_);
-  note(head_upload_.send(queue(KernelName::kInputs, -1)), "sample rows");
+  has_samples_ = false;  // those of an earlier head of the step do not tell of this one's end
+  bring_sampled_rows(requests);
   cuda::NormArgs norm = norm_args(weight, sampled_);
   norm.index = reinterpret_cast<const int32_t*>(head_upload_.device());
   norm.rows = sample_rows_;
@@ -151,11 +147,35 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
   note("lm_head");
 }
 
+// Most steps want the rows that the one before did.
+void CudaOps::bring_sampled_rows(std::span<const SampleRequest> requests) {
+  const auto is = [](const SampleRequest& request, int32_t row) {
+    return request.token_index == row;
+  };
+  if (requests.size() <= sampled_rows_.size() &&
+      std::equal(requests.begin(), requests.end(), sampled_rows_.begin(), is)) {
+    return;
+  }
+  // Once a step; where it is more often, the block to be filled may not have been read.
+  if (std::exchange(has_sampled_rows_, true)) {
+    note(cudaStreamSynchronize(stream_), "the head before");
+  }
+  sampled_rows_.clear();
+  for (const SampleRequest& request : requests) sampled_rows_.push_back(request.token_index);
+  auto* rows = reinterpret_cast<int32_t*>(head_upload_.begin());
+  std::copy(sampled_rows_.begin(), sampled_rows_.end(), rows);
+  head_upload_.use(rows, sampled_rows_.size());
+  note(head_upload_.send(queue(KernelName::kInputs, -1)), "sample rows");
+}
+
 void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
   activate();
   const Status pushed = samples_->push(requests, reinterpret_cast<uint16_t*>(counts_memory_.data()),
                                        queue(KernelName::kSample, -1));
-  if (!pushed && error_) error_ = pushed;
+  if (!pushed) {
+    if (error_) error_ = pushed;
+    return;
+  }
   has_samples_ = true;
   step_done_[parity_] = &samples_->last_done();
 }

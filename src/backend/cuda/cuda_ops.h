@@ -1,6 +1,7 @@
 // The ops on an NVIDIA GPU: bf16 residual, f16 inputs of FP8 weights, fp32 sums, FP8 and bf16
 // weights widened exactly, fp32 router, paged KV in bf16 or FP8. Calls enqueue on the rank's own
-// stream and return; only collect() and read_logits() wait.
+// stream and return; collect() and read_logits() wait, begin_step() for the step before the last,
+// and a head() that wants other rows than another one of its step did.
 //
 // Not batch-invariant: kernels are chosen by the number of tokens (docs/numerics.md).
 #pragma once
@@ -84,6 +85,7 @@ class CudaOps final : public Ops {
   Status named(Status status) const;
 
   void free_upload();
+  void bring_sampled_rows(std::span<const SampleRequest> requests);
   bool rows_are_apart(const Batch& batch);
   bool single_served() const;
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
@@ -131,7 +133,8 @@ class CudaOps final : public Ops {
   Upload step_upload_, head_upload_;
   StepUpload step_;  // on the device
   int parity_ = 0;   // of the step under way
-  bool has_head_ = false, has_samples_ = false;
+  bool has_samples_ = false, has_sampled_rows_ = false;
+  std::vector<int32_t> sampled_rows_;     // what head_upload_ has brought
   std::array<Event, 2> unsampled_;        // behind steps that nothing was sampled from
   std::array<Event*, 2> step_done_ = {};  // behind the last two steps, or null
   StepGraphs graphs_;

@@ -1,4 +1,4 @@
-// Blocks of device and of pinned host memory, and the way from one to the other. Everything is
+// Blocks of device and of pinned host memory, streams and events. Everything is
 // allocated at construction of the ops.
 //
 // Thread-safety: none; the rank's thread uses them. The device that was current at allocation must
@@ -56,6 +56,7 @@ class PinnedMemory {
   // Of whole huge pages, where the system grants them: those are pinned in a sixth of the time that
   // the driver takes to make as many bytes of its own.
   static Result<PinnedMemory> make_large(size_t bytes) {
+    bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     void* pages = std::aligned_alloc(kHugePage, bytes);
     if (pages == nullptr) return make(bytes);
     madvise(pages, bytes, MADV_HUGEPAGE);

@@ -19,7 +19,10 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::make(size_t bytes, int32_t
   return weights;
 }
 
-DeviceWeights::~DeviceWeights() { (void)cudaSetDevice(device_); }
+DeviceWeights::~DeviceWeights() {
+  (void)cudaSetDevice(device_);
+  (void)cudaDeviceSynchronize();  // loading may have failed with copies under way
+}
 
 Result<std::unique_ptr<DeviceWeights::Lane>> DeviceWeights::take_lane() {
   {

@@ -236,7 +236,8 @@ Status SampleQueue::push(std::span<const SampleRequest> requests, uint16_t* coun
   pending.output.top_logprobs.resize(top);
   if (requests.empty()) return cuda_status(pending.done.record(queue.stream), "event");
 
-  // The block of the push before the last, or of a part before: both have been waited for.
+  // The block of the push before the last, or of a part before: both have been waited for, since a
+  // part's event lies behind the push before too.
   Part part = part_at(upload_.begin());
   for (const SampleRequest& request : requests) {
     const Sizes more = needs(request);

@@ -55,7 +55,6 @@ class Upload {
     return cudaPeekAtLastError();
   }
   std::byte* device() const { return device_.data(); }
-  size_t bytes() const { return bytes_; }
 
  private:
   size_t bytes_ = 0;

@@ -287,6 +287,28 @@ TEST_F(CudaForms, ManyTokens) {
   expect_chunks({90, 30});
 }
 
+// More than the norm by clusters takes, and more than what was added is forgotten of.
+TEST_F(CudaForms, MoreTokensThanClustersNorm) {
+  ModelConfig config = tiny();
+  config.num_layers = 1;
+  config.hidden_size = 64;
+  config.num_heads = config.num_kv_heads = 1;
+  config.head_dim = 64, config.rotary_dim = 32;
+  make(config, 104);
+  std::vector<Piece> pieces;
+  for (int32_t slot = 0; slot < 5; ++slot) pieces.push_back(piece(slot, 0, 104));
+  expect_near(pieces);
+}
+
+// What a layer adds up of its predecessor's experts, in more than one round.
+TEST_F(CudaForms, SumsOfManyExperts) {
+  ModelConfig config = few_served();
+  config.num_layers = 2;
+  config.num_experts = config.experts_per_token = 11;
+  make(config, 24);
+  expect_chunks({20, 3, 1});
+}
+
 // Of more than a warp's, or a block's, first share; and of more than kernels hold in registers.
 TEST_F(CudaForms, ManyColumns) {
   for (const auto& [columns, chunks] :

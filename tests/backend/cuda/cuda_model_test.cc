@@ -1,6 +1,7 @@
 // Whole models on the GPU against the CPU, which is the oracle: forced tokens, position by
 // position. The GPU rounds activations to bf16, so logits differ by about 1e-2 of their standard
 // deviation; a token that then goes to another expert differs by more, and is counted apart.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -263,6 +264,48 @@ TEST(CudaStep, LogitsOfSomeTokensAndThenOfAll) {
   std::vector<int32_t> every(kTokens);
   std::iota(every.begin(), every.end(), 0);
   EXPECT_EQ(logits_of(every), all);
+}
+
+// The host runs ahead of the device: what it writes for a step must not reach one that is still to
+// read. Some steps sample, and nothing waits for most.
+TEST(CudaStep, StepsAreQueuedBehindEachOther) {
+  M2_NEEDS_GPU();
+  constexpr int32_t kSteps = 9, kTokens = 3;
+  ModelConfig config = small_config();
+  config.num_layers = 1;
+  const Model model = dummy_model(config, 5);
+  const OpsLimits limits = cuda_limits(config);
+  const auto tokens = some_tokens((kSteps + 1) * kTokens, config.vocab_size, 6);
+  const std::vector<int32_t> blocks{3, 4, 6};
+  const auto piece_of = [&](int32_t step) {
+    const auto begin = tokens.begin() + step * kTokens;
+    return std::vector<int32_t>(begin, begin + kTokens);
+  };
+  std::vector<Logits> want;
+  Runner waits(model, gpu_ops(config, model.shard, limits));
+  for (int32_t step = 0; step <= kSteps; ++step) {
+    want = waits.step({{piece_of(step), step * kTokens, blocks, 7}});
+  }
+  for (const int32_t every : {1, 3, kSteps + 1}) {
+    SCOPED_TRACE(fmt::format("one step in {} samples", every));
+    Runner runner(model, gpu_ops(config, model.shard, limits));
+    int32_t uncollected = 0;
+    SampleOutput output;
+    for (int32_t step = 0; step < kSteps; ++step) {
+      const auto piece = piece_of(step);
+      const BatchRow row{7, 0, kTokens, step * kTokens, blocks};
+      runner.forward().run({piece, {&row, 1}});
+      if ((step + 1) % every != 0) continue;
+      SampleRequest request;
+      request.slot = 7;
+      request.token_index = step % kTokens;
+      runner.forward().sample({&request, 1});
+      if (++uncollected < 2) continue;
+      ASSERT_TRUE(runner.ops().collect(output));
+      --uncollected;
+    }
+    EXPECT_EQ(runner.step({{piece_of(kSteps), kSteps * kTokens, blocks, 7}}), want);
+  }
 }
 
 TEST(CudaStep, RefusesWhatItDoesNotServe) {

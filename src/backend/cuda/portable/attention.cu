@@ -79,12 +79,8 @@ __device__ void decode_share(const AttentionArgs& a, const Mark& mark) {
   const int32_t first_output = min(outputs, rank * own_outputs);
   const int32_t last_output = min(outputs, first_output + own_outputs);
   if constexpr (kCluster > 1) {
-    if (threadIdx.x == 0) {
-      init_barrier(&received.full, 1);
-      fence_barriers();
-      expect_bytes(&received.full,
-                   kCluster * (last_output - first_output) * (sizeof(float4) + sizeof(float2)));
-    }
+    expect_from_cluster(&received.full, kCluster * (last_output - first_output) *
+                                            (sizeof(float4) + sizeof(float2)));
     arrive_cluster();
   }
   const int32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;

@@ -1,5 +1,5 @@
-// The choice of a token's experts by one warp, in steps of many tokens; in those of few a block
-// chooses (block_choice.cuh), by the same order.
+// The choice of a token's experts by one warp. In steps of few tokens a block chooses for one where
+// there are clusters (block_choice.cuh), by the same order.
 #pragma once
 
 #include "backend/cuda/portable/device.cuh"

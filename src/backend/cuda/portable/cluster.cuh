@@ -17,6 +17,15 @@ __device__ inline void arrive_cluster() {
 __device__ inline void wait_cluster() {
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
+// By all threads of a block that receives: its barrier waits for so many bytes. In each block ahead
+// of wait_cluster(), after which they may be sent.
+__device__ inline void expect_from_cluster(uint64_t* barrier, uint32_t bytes) {
+  if (threadIdx.x == 0) {
+    init_barrier(barrier, 1);
+    fence_barriers();
+    expect_bytes(barrier, bytes);
+  }
+}
 // Sends to the same place in the shared memory of the cluster's block `rank`; that block's barrier
 // counts the bytes.
 __device__ inline void send_cluster(float4* place, const float4& x, uint64_t* barrier,
@@ -43,6 +52,7 @@ __device__ inline void send_cluster(float2* place, const float2& x, uint64_t* ba
 // As in bulk_copy.cuh.
 __device__ void arrive_cluster();
 __device__ void wait_cluster();
+__device__ void expect_from_cluster(uint64_t* barrier, uint32_t bytes);
 __device__ void send_cluster(float4* place, const float4& x, uint64_t* barrier, int32_t rank);
 __device__ void send_cluster(float2* place, const float2& x, uint64_t* barrier, int32_t rank);
 

@@ -8,8 +8,8 @@
 
 namespace m2::cuda {
 
-// In shared memory, for one pair of sums: what each warp of the cluster found, in their order. The
-// blocks lie along z.
+// In shared memory, for one pair of sums: what each warp of the cluster found, in their order.
+// Blocks lie along z and are of whole warps, at most kMostWarps in all.
 template <int32_t kBlocks, int32_t kMostWarps>
 struct ClusterSums {
   float2 parts[kMostWarps];
@@ -17,11 +17,7 @@ struct ClusterSums {
 
   // By all threads; waits for none.
   __device__ void begin() {
-    if (threadIdx.x == 0) {
-      init_barrier(&full, 1);
-      fence_barriers();
-      expect_bytes(&full, kBlocks * block_warps() * sizeof(float2));
-    }
+    expect_from_cluster(&full, kBlocks * block_warps() * sizeof(float2));
     arrive_cluster();
   }
   // Of the warp, the same in all of its lanes.

@@ -34,9 +34,9 @@ struct Mark {
 };
 
 // Where kernels are enqueued. With `overlap` (compute capability 9.0 and later) a kernel may start
-// before the one ahead of it has ended: up to wait_for_previous() it may read what no kernel of a
-// step writes, such as weights; and what was written before the one ahead began, where that one
-// waits before it lets this one start.
+// before the one ahead of it has ended: up to wait_for_previous() it may read weights; the step's
+// inputs, which its first kernel brings and its second waits for before it lets another start; and
+// what was written before the one ahead began, where that one waits before it lets this one start.
 struct Queue {
   cudaStream_t stream = nullptr;
   bool overlap = false;
@@ -66,7 +66,7 @@ __device__ inline void leave_mark(const Mark& mark) {
 }
 // What a kernel does once it has waited: what the kernels before it wrote is then whole for the
 // next one too, before that one waits. let_next_start() alone may come ahead of the wait, where the
-// next kernel reads before its own nothing that a kernel of the step writes.
+// next kernel reads before its own nothing that a kernel of the step writes but its inputs.
 __device__ inline void start_next(const Mark& mark) {
   leave_mark(mark);
   let_next_start();

@@ -11,7 +11,7 @@ constexpr int32_t kMaxThreads = 1024;
 __device__ inline int64_t sum_place(const NormArgs& a, int64_t row, int64_t from, int32_t k) {
   if (k >= a.sums.count) return -1;
   if (a.sums.weights == nullptr) return k * int64_t{a.rows} + row;
-  return a.sums.place[from * a.sums.count + k];
+  return __ldcg(a.sums.place + from * a.sums.count + k);
 }
 __device__ inline const float4* sum_row(const NormArgs& a, int64_t place) {
   return reinterpret_cast<const float4*>(a.sums.y + place * a.width);
@@ -124,10 +124,8 @@ __global__ void __launch_bounds__(kMostClusterThreads, kBulkCopies ? 5 : 1)
     const auto find = [&](int32_t first) {
       const int32_t k = first + lane;
       const bool is = lane < kAtOnce && k < a.sums.count;
-      if (a.sums.weights == nullptr) {
-        place = is ? int64_t{k} * a.rows + row : -1;
-      } else {
-        place = is ? __ldcg(a.sums.place + from * a.sums.count + k) : -1;
+      place = is ? sum_place(a, row, from, k) : -1;
+      if (a.sums.weights != nullptr) {
         factor = is ? __ldcg(a.sums.weights + from * a.sums.count + k) : 1.0f;
       }
     };
@@ -168,7 +166,7 @@ __global__ void __launch_bounds__(kMostClusterThreads, kBulkCopies ? 5 : 1)
 #pragma unroll
         for (int32_t j = 0; j < kAtOnce; ++j) {
           const int64_t at = __shfl_sync(kAllLanes, place, j);
-          if (here && lane % 8 == 0 && at >= 0) discard_line(sum_row(a, at) + i);
+          if (i + 8 <= vectors && lane % 8 == 0 && at >= 0) discard_line(sum_row(a, at) + i);
         }
       }
     }
@@ -218,7 +216,7 @@ __global__ void __launch_bounds__(kRouterExperts* kExpertWarps * 32)
     weights[n] =
         weigh(weights[n], load_ahead(norm + min(n * kExpertThreads + thread, vectors - 1)));
   }
-  let_next_start();  // what follows reads weights at most before its own wait
+  let_next_start();  // what follows reads weights and the step's inputs at most before its wait
   wait_for_previous();
   leave_mark(mark);
   int32_t turn = 0;

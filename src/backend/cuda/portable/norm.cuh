@@ -20,6 +20,9 @@ inline constexpr int32_t kMaxNormWidth = 16384;
 
 // x += sums; out[i] = x[index[i]] / rms * weight, in fp32, rounded once; exact_out is the same
 // unrounded. Without an index the sum is written back to x.
+// With sums and without an index, x and what the sums are found by may be read before the kernel
+// ahead has ended: that is the product whose sums they are, which waits before it lets the norm
+// start.
 // Moves 2 * rows * width bytes in, 2 (and 4) out, and 4 * count with sums; 4 flops an element.
 struct NormArgs {
   bf16_t* x = nullptr;             // [*, width]

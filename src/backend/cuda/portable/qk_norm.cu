@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads) qk_norm_kernel(QkNormArgs a, Mark ma
   const int32_t t = blockIdx.x, head_dim = a.kv.head_dim;
   const int32_t q_width = a.num_heads * head_dim, kv_width = a.kv.num_heads * head_dim;
   const int32_t width = q_width + 2 * kv_width;
-  // The step's inputs, which no kernel writes.
+  // The step's inputs.
   const int32_t position = a.position[t];
   const int32_t* blocks = a.blocks + a.rows[a.token_row[t]].first_block;
   const int64_t first_place = a.kv.group_at(blocks, position, 0);
@@ -159,7 +159,8 @@ __global__ void __launch_bounds__(kClusterThreads) qk_norm_cluster_kernel(QkNorm
       }
     }
     sums.send({warp_sum(squares.x), warp_sum(squares.y)});
-    // The warp has read them, and they are still in the cache.
+    // The warp has read them, the values too, which are in no sum; they are still in the cache.
+    __syncwarp();
     if (lane % 8 == 0) {
 #pragma unroll
       for (int32_t n = 0; n < kVectors; ++n) {

@@ -231,7 +231,7 @@ __device__ void sort_few(const GroupStep& args, int32_t chosen) {
   if (i == 0) *lists.num_active = *lists.num_tiles = active_experts;
 }
 
-// The same for few tokens: a warp chooses for each, and the block sorts all pairs.
+// For few tokens: a warp of one block chooses for each, and the block sorts all pairs.
 __global__ void __launch_bounds__(kFewThreads) few_kernel(GroupStep args, Mark mark) {
   static_assert(kFewTokens * 32 <= kFewThreads);
   wait_for_previous();
@@ -254,11 +254,7 @@ __global__ void __launch_bounds__(kFewThreads) few_cluster_kernel(GroupStep args
     __shared__ uint64_t full;
     const ChooseArgs& a = args.choose;
     const int32_t token = blockIdx.z, i = threadIdx.x, pairs = a.num_tokens * a.count;
-    if (token == 0 && i == 0) {
-      init_barrier(&full, 1);
-      fence_barriers();
-      expect_bytes(&full, pairs * sizeof(int32_t));
-    }
+    if (token == 0) expect_from_cluster(&full, pairs * sizeof(int32_t));
     arrive_cluster();
     if (token >= a.num_tokens) return;
     const float bias = load_ahead(a.bias + min(i, a.num_experts - 1));

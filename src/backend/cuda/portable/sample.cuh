@@ -37,7 +37,7 @@ struct SampleArgs {
   const uint16_t* counts = nullptr;  // [slots, vocab], as history.cuh keeps them
   float* work = nullptr;             // [num_rows, stride]
   int32_t* last_token = nullptr;     // [slots]
-  SampleResult* results = nullptr;   // [num_rows]
+  SampleResult* results = nullptr;   // [num_rows] pinned: the host reads them there
   int32_t* top_ids = nullptr;
   float* top_logprobs = nullptr;
 };

@@ -85,11 +85,7 @@ struct ClusterBest {
 // found.
 __device__ inline Candidate cluster_best(const View& view, int32_t rank, ClusterBest& shared,
                                          Candidate (&bests)[kThreads / 32]) {
-  if (rank == 0 && threadIdx.x == 0) {
-    init_barrier(&shared.full, 1);
-    fence_barriers();
-    expect_bytes(&shared.full, sizeof(shared.parts));
-  }
+  if (rank == 0) expect_from_cluster(&shared.full, sizeof(shared.parts));
   arrive_cluster();
   const int32_t part = divide_up(divide_up(view.size, kSampleCluster), 4) * 4;
   const int32_t begin = min(view.size, rank * part);

@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   __syncthreads();
   // kDown reads the logits before its wait, and so kGateUp waits before it lets that start. What
   // follows the others reads weights, the step's inputs and keys and values of earlier steps at
-  // most; what follows lm_head, nothing.
+  // most; what follows lm_head, what the host wrote.
   constexpr bool kEarly = kFp8 && kKind != LinearKind::kGateUp;
   if constexpr (kEarly) let_next_start();
   wait_for_previous();
