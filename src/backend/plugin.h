@@ -16,7 +16,7 @@
 namespace m2 {
 
 // Goes up with every change of backend.h, model/ops.h or what they include.
-inline constexpr int32_t kPluginInterface = 7;
+inline constexpr int32_t kPluginInterface = 8;
 inline constexpr const char* kPluginInterfaceName = "m2_plugin_interface";  // the plug-in's int32_t
 inline constexpr const char* kPluginFunction = "m2_open_plugin";
 

@@ -69,36 +69,71 @@ Status bench_steps(const BenchOptions& options, const BenchSetup& setup) {
   return {};
 }
 
-Status bench_ops(const BenchOptions& options, const BenchSetup& setup) {
+// One rank's parts, that are called from here.
+struct BenchRank {
+  std::unique_ptr<Backend> backend;
+  MemoryPlan plan;
+  RankParts parts;
+};
+Result<BenchRank> make_bench_rank(const BenchOptions& options, const BenchSetup& setup,
+                                  const BackendOptions& device) {
   if (options.parallelism.tensor_parallel > 1) {
     return fail(ErrorKind::kUnsupported, "tensor-parallel-size",
-                "m2 bench ops times one rank; leave --tensor-parallel-size out");
+                "m2 bench ops and kernels time one rank; leave --tensor-parallel-size out");
   }
-  const auto shapes = bench_shapes(options);
-  RuntimeOptions wanted = bench_runtime(options, shapes);
+  const RuntimeOptions wanted = bench_runtime(options, bench_shapes(options));
+  BenchRank rank;
+  M2_ASSIGN(rank.backend, open_backend(device));
+  if (device.note_kernel_times && rank.backend->name() != "cuda") {
+    return fail(ErrorKind::kUnsupported, "device",
+                "m2 bench kernels needs an NVIDIA GPU, this is {}", rank.backend->detail());
+  }
+  M2_ASSIGN(const Shard shard, make_shard(setup.config, {}, 0));
+  M2_TRY(rank.backend->serves(setup.config, shard));
+  M2_ASSIGN(rank.plan, plan_memory(setup.config, shard, wanted, *rank.backend));
+  fmt::print("{}\n{}\n", setup.title(options), rank.backend->detail());
+  M2_ASSIGN(rank.parts,
+            make_rank(setup.config, shard, rank.plan.limits, setup.load(), *rank.backend));
+  rank.parts.communicator = std::make_unique<SelfCommunicator>();
+  return rank;
+}
+
+Status bench_ops(const BenchOptions& options, const BenchSetup& setup) {
   BackendOptions device{.device = options.device, .threads = options.threads};
   device.graphs.mode = GraphMode::kNone;
-  M2_ASSIGN(const auto backend, open_backend(device));
-  M2_ASSIGN(const Shard shard, make_shard(setup.config, {}, 0));
-  M2_TRY(backend->serves(setup.config, shard));
-  M2_ASSIGN(const MemoryPlan plan, plan_memory(setup.config, shard, wanted, *backend));
-  fmt::print("{}\n{}\n", setup.title(options), backend->detail());
-  M2_ASSIGN(const DeviceRates rates, tell_rates(*backend));
-  M2_ASSIGN(RankParts parts, make_rank(setup.config, shard, plan.limits, setup.load(), *backend));
-  parts.communicator = std::make_unique<SelfCommunicator>();
-  const OpBenchOptions timing{.repeats = backend->name() == "cuda" ? kOpRepeatsOnGpu : 1,
+  M2_ASSIGN(BenchRank rank, make_bench_rank(options, setup, device));
+  M2_ASSIGN(const DeviceRates rates, tell_rates(*rank.backend));
+  const OpBenchOptions timing{.repeats = rank.backend->name() == "cuda" ? kOpRepeatsOnGpu : 1,
                               .rounds = options.steps};
-  for (const StepShape& shape : shapes) {
+  for (const StepShape& shape : bench_shapes(options)) {
     for (const OpKind op : kOpKinds) {
       const auto& only = options.ops;
       if (!only.empty() && std::find(only.begin(), only.end(), op_name(op)) == only.end()) continue;
-      M2_ASSIGN(const double seconds, time_op(parts, plan.limits, op, shape, timing));
-      const StepCost cost = cost_of(setup.config, op, shape, plan.kv_bytes_a_token);
+      M2_ASSIGN(const double seconds, time_op(rank.parts, rank.plan.limits, op, shape, timing));
+      const StepCost cost = cost_of(setup.config, op, shape, rank.plan.kv_bytes_a_token);
       fmt::print("{:14} {:12} {:10.1f} us {:8.1f} GB/s {:9.1f} GFLOP/s   {}\n", shape_name(shape),
                  op_name(op), seconds * 1e6, cost.bytes / seconds / 1e9, cost.flops / seconds / 1e9,
                  floor_text(cost, seconds, rates));
       std::fflush(stdout);
     }
+  }
+  return {};
+}
+
+Status bench_kernels(const BenchOptions& options, const BenchSetup& setup) {
+  BackendOptions device{.device = options.device, .threads = options.threads};
+  device.note_kernel_times = true;
+  M2_ASSIGN(BenchRank rank, make_bench_rank(options, setup, device));
+  for (const StepShape& shape : bench_shapes(options)) {
+    M2_ASSIGN(const auto kernels, time_kernels(rank.parts, rank.plan.limits, shape, options.steps));
+    double all = 0;
+    for (const KernelTime& kernel : kernels) all += kernel.seconds;
+    fmt::print("{} after {}: {:.3f} ms\n", shape_name(shape), shape.context, all * 1e3);
+    for (const KernelTime& kernel : kernels) {
+      fmt::print("  {:22} {:3} x {:9.1f} us {:6.1f} %\n", kernel.name, kernel.count,
+                 kernel.seconds / kernel.count * 1e6, 100 * kernel.seconds / all);
+    }
+    std::fflush(stdout);
   }
   return {};
 }
@@ -130,6 +165,8 @@ Status bench(const BenchOptions& options) {
       return bench_steps(options, setup);
     case BenchKind::kOps:
       return bench_ops(options, setup);
+    case BenchKind::kKernels:
+      return bench_kernels(options, setup);
     case BenchKind::kFrontier:
       return bench_frontier(options, setup);
   }

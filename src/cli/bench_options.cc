@@ -55,11 +55,14 @@ void read_ops(FlagReader& reader, BenchOptions& out) {
   }
 }
 
-// [ops|frontier] [FOLDER]. A folder of such a name is ./ops.
+// [ops|kernels|frontier] [FOLDER]. A folder of such a name is ./ops.
 Status read_positionals(const std::vector<std::string>& words, BenchOptions& out) {
   size_t next = 0;
-  if (!words.empty() && (words[0] == "ops" || words[0] == "frontier")) {
-    out.kind = words[next++] == "ops" ? BenchKind::kOps : BenchKind::kFrontier;
+  constexpr std::pair<std::string_view, BenchKind> kKinds[] = {{"ops", BenchKind::kOps},
+                                                               {"kernels", BenchKind::kKernels},
+                                                               {"frontier", BenchKind::kFrontier}};
+  for (const auto& [name, kind] : kKinds) {
+    if (next == 0 && !words.empty() && words[0] == name) out.kind = kind, next = 1;
   }
   if (out.kind == BenchKind::kFrontier) out.contexts = {0, 1024, 4096, 16384}, out.decode = {1};
   if (next < words.size()) out.model = words[next++];
@@ -77,9 +80,10 @@ const Command& bench_command() {
     };
     return Command{
         "bench",
-        "m2 bench [ops|frontier] [FOLDER] [flags]",
+        "m2 bench [ops|kernels|frontier] [FOLDER] [flags]",
         "time decode and prefill steps, the ops of a step (ops), or steps against the context, as "
-        "CSV (frontier), on this machine, against its own roof",
+        "CSV (frontier), on this machine, against its own roof; or say what the kernels of a step "
+        "take where they stand in it (kernels, on a GPU)",
         {used("shape", FlagKind::kText,
               "random weights of: pocket; wide (two layers of the real width and its output "
               "matrix); m2 (all layers; --num-layers makes it fit)"),

@@ -14,8 +14,8 @@
 
 namespace m2::cli {
 
-// Whole steps; the ops of a step; steps against the context, as CSV.
-enum class BenchKind : uint8_t { kSteps, kOps, kFrontier };
+// Whole steps; the ops of a step; its kernels where they stand; steps against the context, as CSV.
+enum class BenchKind : uint8_t { kSteps, kOps, kKernels, kFrontier };
 
 struct BenchOptions {
   BenchKind kind = BenchKind::kSteps;

@@ -20,6 +20,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/dtype.h"
 #include "base/error.h"
@@ -47,6 +49,13 @@ struct OpsMemory {
   size_t kv_bytes = 0;
   size_t scratch_bytes = 0;
   size_t graph_bytes = 0;  // of a device that records its steps, about
+};
+
+// The kernels of one name in a step: how long a device had them and nothing ahead of them to do.
+struct KernelTime {
+  std::string_view name{};
+  int32_t count = 0;
+  double seconds = 0;  // of all
 };
 
 class Ops {
@@ -94,6 +103,10 @@ class Ops {
 
   // For messages: what the device began last, for who finds that it hangs. From any thread.
   virtual std::string last_begun() const { return ""; }
+
+  // For benchmarks: where the time of the last step that was sampled from went, in the order of its
+  // kernels; waits for it. Empty but on a device that was asked to note it (BackendOptions).
+  virtual std::vector<KernelTime> kernel_times() { return {}; }
 
   // For tests and checks: waits, then copies the logits of the last head(), row by row.
   virtual Status read_logits(std::span<float> logits) = 0;

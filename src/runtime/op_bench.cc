@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/check.h"
 #include "base/divide_up.h"
 #include "base/median.h"
 
@@ -36,10 +37,13 @@ class OpBench {
 
   // Every op once, what they read of each other is there then; before it the context, by prompts,
   // which only attention reads.
-  Status prepare(OpKind op) {
+  Status prepare(bool with_context) {
     for (const BatchRow& row : rows_) {
-      if (op == OpKind::kAttention) M2_TRY(fill_context(row));
+      if (with_context) M2_TRY(fill_context(row));
     }
+    return step();
+  }
+  Status step() {
     forward_.run({tokens_, rows_});
     return collect();
   }
@@ -121,7 +125,7 @@ class OpBench {
 Result<double> time_op(RankParts& parts, const OpsLimits& limits, OpKind op, const StepShape& shape,
                        const OpBenchOptions& options) {
   OpBench bench(parts, limits, shape);
-  M2_TRY(bench.prepare(op));
+  M2_TRY(bench.prepare(op == OpKind::kAttention));
   std::vector<double> differences;
   for (int32_t i = 0; i <= options.rounds; ++i) {
     M2_ASSIGN(const double with, bench.run(op, true, options.repeats));
@@ -130,6 +134,30 @@ Result<double> time_op(RankParts& parts, const OpsLimits& limits, OpKind op, con
     if (i > 0) differences.push_back((with - without) / options.repeats);
   }
   return median(std::move(differences));
+}
+
+Result<std::vector<KernelTime>> time_kernels(RankParts& parts, const OpsLimits& limits,
+                                             const StepShape& shape, int32_t steps) {
+  OpBench bench(parts, limits, shape);
+  M2_TRY(bench.prepare(true));
+  std::vector<KernelTime> mean;
+  // The first steps warm up, and may be recorded.
+  constexpr int32_t kWarmUp = 3;
+  for (int32_t i = -kWarmUp; i < steps; ++i) {
+    M2_TRY(bench.step());
+    const std::vector<KernelTime> times = parts.ops->kernel_times();
+    if (times.empty()) {
+      return fail(ErrorKind::kUnsupported, "device", "this device does not note kernels' times");
+    }
+    if (i < 0) continue;
+    if (mean.empty()) mean.assign(times.size(), {});
+    M2_CHECK(mean.size() == times.size(), "steps of one shape have {} and {} kernels", mean.size(),
+             times.size());
+    for (size_t k = 0; k < times.size(); ++k) {
+      mean[k] = {times[k].name, times[k].count, mean[k].seconds + times[k].seconds / steps};
+    }
+  }
+  return mean;
 }
 
 }  // namespace m2

@@ -1,4 +1,5 @@
-// Times single ops on a device, with caches as cold as a step finds them.
+// Times single ops on a device, with caches as cold as a step finds them, and the kernels of whole
+// steps.
 //
 // Thread-safety: one caller.
 #pragma once
@@ -21,5 +22,10 @@ struct OpBenchOptions {
 // parts' ops must not record their steps. Fails with the ops' own error.
 Result<double> time_op(RankParts& parts, const OpsLimits& limits, OpKind op, const StepShape& shape,
                        const OpBenchOptions& options);
+
+// What a step's kernels take where they stand, the mean of `steps` steps; a decode step's are those
+// of greedy sampling. Of a device that notes them (Ops::kernel_times); unsupported on others.
+Result<std::vector<KernelTime>> time_kernels(RankParts& parts, const OpsLimits& limits,
+                                             const StepShape& shape, int32_t steps);
 
 }  // namespace m2

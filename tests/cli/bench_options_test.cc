@@ -38,6 +38,9 @@ TEST(BenchOptions, WhatIsTimed) {
   EXPECT_EQ(ops->model, "folder");
   EXPECT_EQ(ops->ops, (std::vector<std::string>{"experts_add", "head"}));
   EXPECT_EQ(ops->contexts, (std::vector<int32_t>{0, 64}));
+  const auto kernels = parse({"kernels", "ops"});
+  EXPECT_EQ(kernels->kind, BenchKind::kKernels);
+  EXPECT_EQ(kernels->model, "ops");
   const auto frontier = parse({"frontier"});
   EXPECT_EQ(frontier->kind, BenchKind::kFrontier);
   EXPECT_EQ(frontier->contexts.size(), 4u);

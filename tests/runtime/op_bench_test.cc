@@ -83,5 +83,39 @@ TEST(OpBench, RunsOnADevice) {
   }
 }
 
+class TimedOps final : public test::IdleOps {
+ public:
+  explicit TimedOps(bool notes) : notes_(notes) {}
+  std::vector<KernelTime> kernel_times() override {
+    if (!notes_) return {};
+    ++steps_;
+    return {{"norm", 2, 1e-6 * steps_}, {"sampling", 1, 5e-6}};
+  }
+
+ private:
+  const bool notes_;
+  int steps_ = 0;
+};
+
+// The mean of the steps after three that warm up.
+TEST(OpBench, KernelsOfWholeSteps) {
+  for (const bool notes : {true, false}) {
+    RankParts parts;
+    parts.communicator = std::make_unique<SelfCommunicator>();
+    parts.ops = std::make_unique<TimedOps>(notes);
+    const auto times = time_kernels(parts, limits(), kShapes[0], 4);
+    ASSERT_EQ(bool(times), notes);
+    if (!notes) {
+      EXPECT_EQ(times.error().kind, ErrorKind::kUnsupported);
+      continue;
+    }
+    ASSERT_EQ(times->size(), 2u);
+    EXPECT_EQ((*times)[0].name, "norm");
+    EXPECT_EQ((*times)[0].count, 2);
+    EXPECT_NEAR((*times)[0].seconds, 5.5e-6, 1e-12);
+    EXPECT_NEAR((*times)[1].seconds, 5e-6, 1e-12);
+  }
+}
+
 }  // namespace
 }  // namespace m2

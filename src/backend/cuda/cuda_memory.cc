@@ -195,10 +195,13 @@ OpsMemory CudaOps::memory_for(const ModelConfig& config, const Shard& shard,
 
 Result<std::unique_ptr<CudaOps>> CudaOps::create(const ModelConfig& config, const Shard& shard,
                                                  const OpsLimits& limits, int32_t device,
-                                                 const GraphOptions& graphs) {
+                                                 const GraphOptions& graphs, bool note_times) {
   M2_TRY(check(config, shard));
   M2_TRY(check(limits));
   std::unique_ptr<CudaOps> ops(new CudaOps(config, shard, limits, device, graphs));
+  if (note_times) {
+    M2_ASSIGN(ops->stamps_, KernelStamps::make(config.num_layers));
+  }
   M2_TRY(ops->allocate());
   return ops;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backend/cuda/portable/attention.cuh"
+#include "backend/cuda/portable/probe.cuh"
 #include "base/check.h"
 
 namespace m2 {
@@ -134,21 +135,23 @@ void CudaOps::head(std::span<const SampleRequest> requests, const float* weight,
     M2_CHECK(request.token_index >= 0 && request.token_index < real_tokens_);
   }
   has_samples_ = false;  // those of an earlier head of the step do not tell of this one's end
-  bring_sampled_rows(requests);
+  const cuda::Queue norm_queue = queue(KernelName::kFinalNorm, -1);
+  bring_sampled_rows(requests, norm_queue);
   cuda::NormArgs norm = norm_args(weight, sampled_);
   norm.index = reinterpret_cast<const int32_t*>(head_upload_.device());
   norm.rows = sample_rows_;
   norm.f16 = lm_head.dtype == DType::kF8E4M3;
   norm.sums = take_sums();
   sums_pending_ = norm.sums.y != nullptr;  // the residual is left as it is
-  cuda::launch_norm(norm, queue(KernelName::kFinalNorm, -1));
+  cuda::launch_norm(norm, norm_queue);
   linear(LinearKind::kStore, lm_head, sampled_, sample_rows_, logits_,
          static_cast<int32_t>(shard_.vocab_count), queue(KernelName::kLmHead, -1));
   note("lm_head");
 }
 
 // Most steps want the rows that the one before did.
-void CudaOps::bring_sampled_rows(std::span<const SampleRequest> requests) {
+void CudaOps::bring_sampled_rows(std::span<const SampleRequest> requests,
+                                 const cuda::Queue& queue) {
   const auto is = [](const SampleRequest& request, int32_t row) {
     return request.token_index == row;
   };
@@ -165,7 +168,7 @@ void CudaOps::bring_sampled_rows(std::span<const SampleRequest> requests) {
   auto* rows = reinterpret_cast<int32_t*>(head_upload_.begin());
   std::copy(sampled_rows_.begin(), sampled_rows_.end(), rows);
   head_upload_.use(rows, sampled_rows_.size());
-  note(head_upload_.send(queue(KernelName::kInputs, -1)), "sample rows");
+  note(head_upload_.send(queue), "sample rows");
 }
 
 void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
@@ -176,6 +179,7 @@ void CudaOps::sample(std::span<const SampleRequest> requests, Communicator&) {
     if (error_) error_ = pushed;
     return;
   }
+  if (stamps_.notes()) cuda::launch_mark(queue(KernelName::kEnd, -1));
   has_samples_ = true;
   step_done_[parity_] = &samples_->last_done();
 }
@@ -193,6 +197,13 @@ Status CudaOps::named(Status status) const {
   const std::string last = mark_.last();
   if (!last.empty()) status.error().message += fmt::format("; the kernel begun last: {}", last);
   return status;
+}
+
+std::vector<KernelTime> CudaOps::kernel_times() {
+  activate();
+  if (!stamps_.notes()) return {};
+  note(cudaStreamSynchronize(stream_), "a step's kernels");
+  return stamps_.take();
 }
 
 Status CudaOps::read_logits(std::span<float> logits) {

@@ -16,6 +16,7 @@
 
 #include "backend/cuda/device_memory.h"
 #include "backend/cuda/kernel_mark.h"
+#include "backend/cuda/kernel_stamps.h"
 #include "backend/cuda/portable/linear.cuh"
 #include "backend/cuda/portable/norm.cuh"
 #include "backend/cuda/portable/sample.cuh"
@@ -38,7 +39,7 @@ class CudaOps final : public Ops {
                               const OpsLimits& limits, const GraphOptions& graphs);
   static Result<std::unique_ptr<CudaOps>> create(const ModelConfig& config, const Shard& shard,
                                                  const OpsLimits& limits, int32_t device,
-                                                 const GraphOptions& graphs);
+                                                 const GraphOptions& graphs, bool note_times);
   ~CudaOps() override;
 
   Status adopt(Weights& weights) override;
@@ -58,6 +59,7 @@ class CudaOps final : public Ops {
   bool ready() override { return samples_->ready(); }
   Status collect(SampleOutput& output) override;
   std::string last_begun() const override { return mark_.last(); }
+  std::vector<KernelTime> kernel_times() override;
   Status read_logits(std::span<float> logits) override;
 
  private:
@@ -85,7 +87,7 @@ class CudaOps final : public Ops {
   Status named(Status status) const;
 
   void free_upload();
-  void bring_sampled_rows(std::span<const SampleRequest> requests);
+  void bring_sampled_rows(std::span<const SampleRequest> requests, const cuda::Queue& queue);
   bool rows_are_apart(const Batch& batch);
   bool single_served() const;
   cuda::SingleArgs single(cuda::LinearKind kind, const Matrix& matrix, const uint16_t* x, void* out,
@@ -96,7 +98,9 @@ class CudaOps final : public Ops {
   void plan_attention(int32_t rows, const StepUpload& host);
   cuda::Queue queue(KernelName name) const { return queue(name, layer_); }
   cuda::Queue queue(KernelName name, int32_t layer) const {
-    return {stream_, overlap_, async_copies_, shared_bytes_, mark_.at(name, layer)};
+    cuda::Mark mark = mark_.at(name, layer);
+    mark.stamp = stamps_.at(name, layer);
+    return {stream_, overlap_, async_copies_, shared_bytes_, mark};
   }
   cuda::NormArgs norm_args(const float* weight, uint16_t* out);
   cuda::Sums take_sums();
@@ -125,6 +129,7 @@ class CudaOps final : public Ops {
   bool overlap_ = false, async_copies_ = true;  // cuda::Queue
   size_t shared_bytes_ = 0;                     // likewise
   KernelMark mark_;
+  KernelStamps stamps_;
   bool serves_single_ = false;  // the shapes of every product
   Status error_;
   DeviceMemory weights_memory_, kv_memory_, scratch_memory_, counts_memory_;

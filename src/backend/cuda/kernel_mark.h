@@ -33,7 +33,30 @@ enum class KernelName : uint8_t {
   kFinalNorm,
   kLmHead,
   kSample,
+  kEnd,
 };
+inline constexpr int32_t kNumKernels = static_cast<int32_t>(KernelName::kEnd) + 1;
+
+inline std::string_view kernel_name(KernelName name) {
+  static constexpr std::array<std::string_view, kNumKernels> kNames = {"",
+                                                                       "inputs",
+                                                                       "embedding",
+                                                                       "norm",
+                                                                       "q, k and v",
+                                                                       "q and k norm",
+                                                                       "attention",
+                                                                       "o_proj",
+                                                                       "norm before the router",
+                                                                       "router",
+                                                                       "choice of experts",
+                                                                       "experts' gate and up",
+                                                                       "experts' down",
+                                                                       "final norm",
+                                                                       "lm_head",
+                                                                       "sampling",
+                                                                       "end of the step"};
+  return kNames[static_cast<size_t>(name)];
+}
 
 class KernelMark {
  public:
@@ -49,26 +72,10 @@ class KernelMark {
   }
   // "experts' gate and up of layer 3"; empty before the first kernel.
   std::string last() const {
-    static constexpr std::array<std::string_view, 16> kNames = {"",
-                                                                "inputs",
-                                                                "embedding",
-                                                                "norm",
-                                                                "q, k and v",
-                                                                "q and k norm",
-                                                                "attention",
-                                                                "o_proj",
-                                                                "norm before the router",
-                                                                "router",
-                                                                "choice of experts",
-                                                                "experts' gate and up",
-                                                                "experts' down",
-                                                                "final norm",
-                                                                "lm_head",
-                                                                "sampling"};
     if (word() == nullptr) return "";
     const uint32_t value = std::atomic_ref<uint32_t>(*word()).load(std::memory_order_relaxed);
-    if ((value & 0xff) == 0 || (value & 0xff) >= kNames.size()) return "";
-    const auto name = kNames[value & 0xff];
+    if ((value & 0xff) == 0 || (value & 0xff) >= kNumKernels) return "";
+    const std::string_view name = kernel_name(static_cast<KernelName>(value & 0xff));
     const auto layer = static_cast<int32_t>(value >> 8) - 1;
     return layer < 0 ? std::string(name) : fmt::format("{} of layer {}", name, layer);
   }

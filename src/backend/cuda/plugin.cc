@@ -16,8 +16,11 @@ namespace {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int32_t devices, const cudaDeviceProp& first, const GraphOptions& graphs)
-      : devices_(devices), first_(first), graphs_(graphs) {}
+  CudaBackend(int32_t devices, const cudaDeviceProp& first, const BackendOptions& options)
+      : devices_(devices),
+        first_(first),
+        graphs_(options.graphs),
+        note_times_(options.note_kernel_times) {}
 
   std::string name() const override { return "cuda"; }
   std::string detail() const override {
@@ -63,7 +66,7 @@ class CudaBackend final : public Backend {
   Result<std::unique_ptr<Ops>> make_ops(const ModelConfig& config, const Shard& shard,
                                         const OpsLimits& limits) override {
     M2_TRY(has_device(shard));
-    M2_ASSIGN(auto ops, CudaOps::create(config, shard, limits, shard.rank, graphs_));
+    M2_ASSIGN(auto ops, CudaOps::create(config, shard, limits, shard.rank, graphs_, note_times_));
     return ops;
   }
 
@@ -77,6 +80,7 @@ class CudaBackend final : public Backend {
   const int32_t devices_;
   const cudaDeviceProp first_;
   const GraphOptions graphs_;
+  const bool note_times_;
 };
 
 std::string why_none(cudaError_t error) {
@@ -112,7 +116,7 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
   cudaDeviceProp properties{};
   M2_TRY(cuda_status(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties"));
   M2_TRY(has_code(properties));
-  return std::make_unique<CudaBackend>(devices, properties, options.graphs);
+  return std::make_unique<CudaBackend>(devices, properties, options);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <numeric>
@@ -305,6 +306,45 @@ TEST(CudaStep, StepsAreQueuedBehindEachOther) {
       --uncollected;
     }
     EXPECT_EQ(runner.step({{piece_of(kSteps), kSteps * kTokens, blocks, 7}}), want);
+  }
+}
+
+// Every kernel has its share of a step, one that is replayed too; and none where nobody asked.
+TEST(CudaStep, KernelTimesTellWhereAStepsTimeWent) {
+  M2_NEEDS_GPU();
+  ModelConfig config = small_config();
+  config.num_layers = 2;
+  const Model model = dummy_model(config, 5);
+  const std::vector<int32_t> blocks{3, 4}, tokens{5, 6, 7};
+  for (const bool asked : {true, false}) {
+    const auto backend = open_backend({.device = "cuda", .note_kernel_times = asked});
+    ASSERT_TRUE(backend) << backend.error().message;
+    Runner runner(model, gpu_ops(config, model.shard, cuda_limits(config), **backend));
+    for (const int32_t count : {3, 1, 1}) {
+      const auto begin = std::chrono::steady_clock::now();
+      const BatchRow row{7, 0, count, 0, blocks};
+      runner.forward().run({{tokens.data(), size_t(count)}, {&row, 1}});
+      SampleRequest request;
+      request.slot = 7;
+      runner.forward().sample({&request, 1});
+      SampleOutput output;
+      ASSERT_TRUE(runner.ops().collect(output));
+      const auto times = runner.ops().kernel_times();
+      const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+      ASSERT_EQ(times.empty(), !asked);
+      if (!asked) continue;
+      EXPECT_EQ(times.front().name, "inputs");
+      EXPECT_EQ(times.back().name, "sampling");
+      double sum = 0;
+      for (const KernelTime& time : times) {
+        EXPECT_GE(time.seconds, 0) << time.name;
+        sum += time.seconds;
+        const bool a_layer = time.name == "attention" || time.name == "experts' down";
+        EXPECT_EQ(time.count, a_layer ? config.num_layers : time.count) << time.name;
+      }
+      EXPECT_GT(sum, 0);
+      EXPECT_LE(sum, all.count());
+    }
   }
 }
 

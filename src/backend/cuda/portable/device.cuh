@@ -31,6 +31,7 @@ struct RowInfo {
 struct Mark {
   uint32_t* place = nullptr;  // mapped host memory, or null: no mark
   uint32_t value = 0;
+  uint64_t* stamp = nullptr;  // the same, for the device's time; null: not asked for
 };
 
 // Where kernels are enqueued. With `overlap` (compute capability 9.0 and later) a kernel may start
@@ -42,7 +43,8 @@ struct Queue {
   bool overlap = false;
   bool async_copies = true;                // compute capability 8.0 and later (async_copy.cuh)
   size_t shared_bytes = size_t{48} << 10;  // that a block may take
-  Mark mark{};
+  // Its stamp is that of the first kernel enqueued.
+  mutable Mark mark{};
 };
 
 // The compute capability, as 90 for 9.0, that the device code was made for which this device runs;
@@ -62,6 +64,7 @@ constexpr int32_t divide_up(int64_t a, int64_t b) { return static_cast<int32_t>(
 __device__ inline void leave_mark(const Mark& mark) {
   if (threadIdx.x == 0 && blockIdx.x + blockIdx.y + blockIdx.z == 0 && mark.place != nullptr) {
     *static_cast<volatile uint32_t*>(mark.place) = mark.value;
+    if (mark.stamp != nullptr) *static_cast<volatile uint64_t*>(mark.stamp) = device_time();
   }
 }
 // What a kernel does once it has waited: what the kernels before it wrote is then whole for the
@@ -109,6 +112,7 @@ void enqueue(void (*kernel)(Args, Mark), dim3 grid, dim3 block, size_t shared_by
   config.numAttrs = count;
   (void)cudaLaunchKernelEx(&config, kernel, args,
                            queue.mark);  // the caller asks for the last error
+  queue.mark.stamp = nullptr;
 }
 
 // The input of a product: f16 beside FP8 weights, bf16 beside bf16 ones.

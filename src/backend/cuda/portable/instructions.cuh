@@ -57,6 +57,13 @@ __device__ inline uint4 load_host(const uint4* from) {
   return x;
 }
 
+// Nanoseconds of the device's clock, which goes up by steps of its own, some 0.1 to 1 us.
+__device__ inline uint64_t device_time() {
+  uint64_t time;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(time));
+  return time;
+}
+
 // Of 128 bytes that nobody reads before they are written again: a cache need not write them back.
 __device__ inline void discard_line(const void* line) {
 #if __CUDA_ARCH__ >= 800

@@ -35,6 +35,12 @@ __global__ void __launch_bounds__(kThreads) product_probe_kernel(ProbeArgs a, Ma
   if (sum == 12345.0f) *a.sink = 1;
 }
 
+struct NoArgs {};
+__global__ void mark_kernel(NoArgs, Mark mark) {
+  wait_for_previous();
+  start_next(mark);
+}
+
 }  // namespace
 
 void launch_read_probe(const ProbeArgs& args, int32_t multiprocessors, const Queue& queue) {
@@ -46,5 +52,7 @@ double launch_product_probe(const ProbeArgs& args, int32_t multiprocessors, cons
   constexpr double kOneProduct = 2.0 * 16 * 8 * 16;
   return kOneProduct * kSums * args.rounds * (kThreads / 32) * multiprocessors;
 }
+
+void launch_mark(const Queue& queue) { enqueue(mark_kernel, 1, 32, 0, queue, NoArgs{}); }
 
 }  // namespace m2::cuda

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstdint>
 
 #ifdef __CUDACC__
@@ -21,6 +22,9 @@ inline void let_next_start() { emulator::machine().let_next_start(); }
 inline float load_ahead(const float* from) { return *from; }
 inline float4 load_ahead(const float4* from) { return *from; }
 inline uint4 load_host(const uint4* from) { return *from; }
+inline uint64_t device_time() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // What is discarded is gone.
 inline void discard_line(const void* line) {
