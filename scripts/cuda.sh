@@ -5,6 +5,8 @@
 #   scripts/cuda.sh build [TARGET]  builds the tree build/cuda with the plug-in in it
 #   scripts/cuda.sh compile         compiles the plug-in alone, for 9.0 and as PTX: what CI does
 #   scripts/cuda.sh test [ARG …]    runs the GPU tests of build/cuda; the last line counts them
+#   scripts/cuda.sh sanitize        a small set of them under each of compute-sanitizer's tools, which must be
+#                                   installed
 #   scripts/cuda.sh test-emulated [ARG …]  the emulator's own tests, and some of the GPU's on it, in tree
 #                                   build/cuda-ci: what CI does. M2_EMULATOR_SEED=N has another order of
 #                                   everything; M2_EMULATOR_MULTIPROCESSORS=N, 6 by default, other grids
@@ -175,6 +177,23 @@ case $command in
       build/cuda/bin/runtime_allocation_test --gtest_filter='*OnAGpu' || status=$?
     }
     python3 scripts/count_tests.py build/cuda/results || status=1
+    exit $status
+    ;;
+  sanitize)
+    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer) || {
+      echo "cuda: compute-sanitizer is not installed" >&2
+      exit 3
+    }
+    filter='CudaForms.*:CudaStep.*:CudaMixed.*:CudaSampler*:-CudaSampler.EveryKind*:CudaSampler.ManyDraws*'
+    status=0
+    for tool in memcheck initcheck synccheck racecheck; do
+      # racecheck does not follow a warp's reads over __syncwarp() to the lane that gives a ring's stage back
+      # for all: it reports every ring that goes round, as those of the real widths do.
+      [[ $tool != racecheck ]] || filter+=:CudaForms.RealWidths
+      echo "cuda: $tool"
+      "$sanitizer" --tool "$tool" --error-exitcode 1 build/cuda/bin/backend_cuda_test --gtest_brief=1 \
+        --gtest_filter="$filter" || status=1
+    done
     exit $status
     ;;
   *)

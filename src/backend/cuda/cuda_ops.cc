@@ -63,7 +63,7 @@ void CudaOps::begin_step(const Batch& batch) {
   step_upload_.use(host.decode_rows, num_decode_rows_);
   step_upload_.use(host.items, num_items_);
   step_upload_.use(host.blocks, num_blocks);
-  note(step_upload_.send(queue(KernelName::kInputs, -1)), "a step's inputs");
+  note(step_upload_.send(queue(KernelName::kEmbed, -1)), "a step's inputs");
   if (error_ && (alone_ || !decode)) note(graphs_.begin(tokens_, decode, stream_));
 }
 

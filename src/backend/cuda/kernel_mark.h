@@ -18,7 +18,6 @@ namespace m2 {
 // The launches of a step, in order.
 enum class KernelName : uint8_t {
   kNone,
-  kInputs,
   kEmbed,
   kInputNorm,
   kQkv,
@@ -39,7 +38,6 @@ inline constexpr int32_t kNumKernels = static_cast<int32_t>(KernelName::kEnd) + 
 
 inline std::string_view kernel_name(KernelName name) {
   static constexpr std::array<std::string_view, kNumKernels> kNames = {"",
-                                                                       "inputs",
                                                                        "embedding",
                                                                        "norm",
                                                                        "q, k and v",

@@ -96,7 +96,7 @@ TEST(CudaGraphs, EveryModeGivesTheSameBits) {
 }
 
 // Shapes for which steps of a few tokens have kernels of their own, with attention that norms for
-// itself, and steps of more than 16 have products in parts, which the kernel after adds up.
+// itself, and steps of more than 8 have products in parts, which the kernel after adds up.
 TEST(CudaGraphs, EveryModeGivesTheSameBitsInEveryForm) {
   M2_NEEDS_GPU();
   ModelConfig config = small_config();

@@ -333,7 +333,7 @@ TEST(CudaStep, KernelTimesTellWhereAStepsTimeWent) {
       const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
       ASSERT_EQ(times.empty(), !asked);
       if (!asked) continue;
-      EXPECT_EQ(times.front().name, "inputs");
+      EXPECT_EQ(times.front().name, "embedding");
       EXPECT_EQ(times.back().name, "sampling");
       double sum = 0;
       for (const KernelTime& time : times) {

@@ -6,7 +6,7 @@
 //           copies, the inputs in registers (linear_bulk.cu)
 //   single  dense products of up to 8 tokens, on compute capability 9.0 and later: the same by bulk
 //           copies, sums kept until several tiles are done (single.cuh)
-//   split   dense FP8 of 17 to 256 tokens: blocks take parts of the columns (linear_split.cu)
+//   split   dense FP8 of 9 to 256 tokens: blocks take parts of the columns (linear_split.cu)
 //   wide    the same of 65 to 128 tokens where blocks have less shared memory (linear_wide.cu)
 //   tile    many tokens: 128 or 256 rows by 64 tokens through shared memory (linear_tile.cu)
 // All need columns that are multiples of 64.
@@ -60,8 +60,9 @@ struct LinearArgs {
 // Chooses the form by the number of tokens.
 void launch_linear(const LinearArgs& args, const Queue& queue);
 
-// Up to this many tokens the stream form is used.
-inline constexpr int32_t kStreamTokens = 64, kStreamTokensBf16 = 16;
+// Up to this many tokens the stream form is used; of bf16 fewer where the tile form has blocks for
+// all of the GPU.
+inline constexpr int32_t kStreamTokens = 64, kStreamTokensBf16 = 16, kStreamTokensOfManyRows = 8;
 // Bulk copies pay for experts: for one or two tokens the rings start sooner, and with more than
 // these an expert has more pairs than a tile holds, so that its weights come several times.
 inline constexpr int32_t kLeastBulkTokens = 3, kMostBulkTokens = 512, kBulkTileTokens = 24;
@@ -75,7 +76,7 @@ bool linear_bulk_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_bulk(const LinearArgs& args, const Queue& queue);
 // Dense FP8 products of these numbers of tokens where blocks have much shared memory
 // (linear_split.cu).
-inline constexpr int32_t kLeastSplitTokens = 17, kMostSplitTokens = 256;
+inline constexpr int32_t kLeastSplitTokens = 9, kMostSplitTokens = 256;
 bool linear_split_serves(const LinearArgs& args, const Queue& queue);
 void launch_linear_split(const LinearArgs& args, const Queue& queue);
 // The parts that such a product gains from, at most `room`; 1 of any other.

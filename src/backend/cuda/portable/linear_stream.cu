@@ -288,7 +288,10 @@ int32_t expert_tile_tokens(const LinearArgs& gate_up, const LinearArgs& down, co
 void launch_linear(const LinearArgs& args, const Queue& queue) {
   if (args.weights.rows == 0 || args.tokens == 0) return;
   const bool experts = args.kind == LinearKind::kGateUp || args.kind == LinearKind::kDown;
-  const int32_t most_streamed = experts || args.weights.fp8 ? kStreamTokens : kStreamTokensBf16;
+  const bool many_rows = args.weights.rows >= 256 * args.multiprocessors;
+  const int32_t most_streamed = experts || args.weights.fp8 ? kStreamTokens
+                                : many_rows                 ? kStreamTokensOfManyRows
+                                                            : kStreamTokensBf16;
   if (experts && args.tile_tokens == kBulkTileTokens) {
     launch_linear_bulk(args, queue);
   } else if (const SingleArgs few{.linear = args}; !experts && single_serves(few, queue)) {

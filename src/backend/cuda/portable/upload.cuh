@@ -20,6 +20,7 @@ struct UploadArgs {
   UploadRange ranges[kMostUploadRanges] = {};
   int32_t num_ranges = 0;
 };
+// Leaves no mark.
 void launch_upload(const UploadArgs& args, const Queue& queue);
 
 }  // namespace m2::cuda
