@@ -32,9 +32,9 @@ struct BackendOptions {
   int32_t threads = 0;          // CPU threads of all ranks together; 0: the cores
   int32_t ranks = 1;            // on this machine
   GraphOptions graphs{};
-  std::string reason{};        // why it is the CPU, where the caller knows better
+  std::string reason{};            // why it is the CPU, where the caller knows better
   bool note_kernel_times = false;  // of a GPU: for Ops::kernel_times()
-  bool plain_kernels = false;  // of the CPU: slow ones, to hold the others against
+  bool plain_kernels = false;      // of the CPU: slow ones, to hold the others against
 };
 
 // What a device can do at best, measured.
