@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -27,7 +28,9 @@ constexpr double kGuessingShare = 1.0 / 8;
 class Sequence {
  public:
   explicit Sequence(Executor& executor)
-      : executor_(executor), capacity_(executor.capacity()), step_(capacity_) {}
+      : executor_(executor),
+        capacity_(executor.capacity()),
+        plans_(std::make_unique<Plans>(capacity_)) {}
 
   // Runs `tokens` after what ran before, and samples the given positions of them.
   Result<StepResult> run(std::span<const TokenId> tokens, const std::vector<SampleRow>& rows) {
@@ -37,29 +40,38 @@ class Sequence {
       return fail(ErrorKind::kUnavailable, "", "the KV cache holds {} blocks: too few to check",
                   capacity_.num_blocks);
     }
-    step_.clear();
-    step_.set_step(++number_);
-    step_.add_row() = {0, 0, count, context_, 0, blocks};
-    std::copy(tokens.begin(), tokens.end(), step_.add_tokens(count).begin());
-    const std::span<int32_t> table = step_.add_blocks(blocks);
+    StepPlan& step = plans_->step;
+    step.clear();
+    step.set_step(++number_);
+    step.add_row() = {0, 0, count, context_, 0, blocks};
+    std::copy(tokens.begin(), tokens.end(), step.add_tokens(count).begin());
+    const std::span<int32_t> table = step.add_blocks(blocks);
     std::iota(table.begin(), table.end(), 0);
-    sample_.clear();
-    sample_.step = number_;
-    sample_.rows = rows;
-    executor_.forward(step_);
-    executor_.sample(sample_);
+    SamplePlan& sample = plans_->sample;
+    sample.clear();
+    sample.step = number_;
+    sample.rows = rows;
+    executor_.forward(step);
+    executor_.sample(sample);
     context_ += count;
     StepResult result;
-    M2_TRY(executor_.wait(std::chrono::steady_clock::now() + kPatience, result));
-    return result;
+    const Status status = executor_.wait(std::chrono::steady_clock::now() + kPatience, result);
+    if (status) return result;
+    (void)plans_.release();  // a rank that hangs reads them until the process ends
+    return tl::unexpected(status.error());
   }
   int32_t context() const { return context_; }
 
  private:
+  struct Plans {
+    explicit Plans(const Capacity& capacity) : step(capacity) {}
+    StepPlan step;
+    SamplePlan sample;
+  };
+
   Executor& executor_;
   const Capacity capacity_;
-  StepPlan step_;
-  SamplePlan sample_;
+  std::unique_ptr<Plans> plans_;
   int32_t context_ = 0;
   uint64_t number_ = 0;
 };
