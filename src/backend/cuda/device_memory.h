@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 
 #include <cstddef>
-#include <cstdlib>
 #include <utility>
 
 #include "backend/cuda/cuda_error.h"
@@ -53,48 +52,45 @@ class PinnedMemory {
     M2_TRY(cuda_status(cudaMallocHost(&memory.data_, bytes), "pinned host memory"));
     return memory;
   }
-  // Of whole huge pages, where the system grants them: those are pinned in a sixth of the time that
-  // the driver takes to make as many bytes of its own.
+  // Of many bytes: in huge pages where the system grants them, and there before they are pinned.
+  // The driver takes six times as long to make as many of its own.
   static Result<PinnedMemory> make_large(size_t bytes) {
-    bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    void* pages = std::aligned_alloc(kHugePage, bytes);
-    if (pages == nullptr) return make(bytes);
+    void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return make(bytes);
+    constexpr size_t kPage = size_t{4} << 10;
     madvise(pages, bytes, MADV_HUGEPAGE);
-    // What is there already is pinned without a fault for each page.
     for (size_t i = 0; i < bytes; i += kPage) static_cast<volatile std::byte*>(pages)[i] = {};
     if (cudaHostRegister(pages, bytes, cudaHostRegisterDefault) != cudaSuccess) {
       (void)cudaGetLastError();  // not sticky
-      std::free(pages);
+      munmap(pages, bytes);
       return make(bytes);
     }
     PinnedMemory memory;
-    memory.data_ = pages, memory.is_registered_ = true;
+    memory.data_ = pages, memory.mapped_bytes_ = bytes;
     return memory;
   }
   ~PinnedMemory() {
-    if (is_registered_) {
+    if (mapped_bytes_ > 0) {
       (void)cudaHostUnregister(data_);
-      std::free(data_);
+      munmap(data_, mapped_bytes_);
     } else {
       (void)cudaFreeHost(data_);
     }
   }
   PinnedMemory(PinnedMemory&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)),
-        is_registered_(std::exchange(other.is_registered_, false)) {}
+        mapped_bytes_(std::exchange(other.mapped_bytes_, 0)) {}
   PinnedMemory& operator=(PinnedMemory&& other) noexcept {
     std::swap(data_, other.data_);
-    std::swap(is_registered_, other.is_registered_);
+    std::swap(mapped_bytes_, other.mapped_bytes_);
     return *this;
   }
 
   std::byte* data() const { return static_cast<std::byte*>(data_); }
 
  private:
-  static constexpr size_t kPage = size_t{4} << 10, kHugePage = size_t{2} << 20;
-
   void* data_ = nullptr;
-  bool is_registered_ = false;  // memory of the host's own
+  size_t mapped_bytes_ = 0;  // of memory that is not the driver's
 };
 
 class Stream {
