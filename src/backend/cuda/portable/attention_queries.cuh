@@ -12,6 +12,7 @@ inline constexpr int32_t kWarps = 4;  // of a block
 inline constexpr float kLog2E = 1.4426950408889634f;
 inline constexpr float kNone = -INFINITY;
 
+// The state of a warp's 16 queries. A lane holds rows g and g + 8, as the tensor core lays them.
 template <int32_t kHeadDim>
 struct Queries {
   uint4 q_low[kHeadDim / 32], q_high[kHeadDim / 32];  // 8 consecutive of every 32 dimensions

@@ -95,8 +95,9 @@ __global__ void __launch_bounds__(kMaxThreads) norm_kernel(NormArgs a, Mark mark
 }
 
 // Where there are clusters, one takes a row, and a thread four columns of it: a block has so little
-// of a multiprocessor that the next kernel's have room beside it.
+// of a multiprocessor that the next kernel's have room beside it. Of more rows nothing is gained.
 constexpr int32_t kClusterBlocks = 4, kMostClusterRows = 512;
+static_assert(kMostClusterRows <= kMostDiscardRows);
 constexpr int32_t kMostClusterThreads = kMaxThreads / kClusterBlocks;
 
 __global__ void __launch_bounds__(kMostClusterThreads, kBulkCopies ? 5 : 1)
@@ -157,8 +158,7 @@ __global__ void __launch_bounds__(kMostClusterThreads, kBulkCopies ? 5 : 1)
       v = {bf16_low(added.x), bf16_high(added.x), bf16_low(added.y), bf16_high(added.y)};
     }
     squares.send({warp_sum(v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w), 0});
-    if (a.sums.y != nullptr && a.index == nullptr && a.rows >= kLeastDiscardRows &&
-        a.rows <= kMostDiscardRows) {
+    if (a.sums.y != nullptr && a.index == nullptr && a.rows >= kLeastDiscardRows) {
       // The warp has read them.
 #pragma unroll 1
       for (int32_t first = 0; first < a.sums.count; first += kAtOnce) {

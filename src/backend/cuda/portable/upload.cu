@@ -36,7 +36,7 @@ void launch_upload(const UploadArgs& args, const Queue& queue) {
     longest = std::max(longest, args.ranges[n].end - args.ranges[n].begin);
   }
   if (longest == 0) return;
-  // Without a mark: the kernel would not end before that store had reached the host.
+  // Without a mark: a store to the host may hold up the kernel's end.
   Queue unmarked = queue;
   unmarked.mark = {};
   enqueue(upload_kernel, std::min(divide_up(longest, kThreads), kMostBlocks), kThreads, 0, unmarked,
