@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(F::kThreads, 1) split_kernel(LinearArgs a, Mar
   if (threadIdx.x == 0) {
     for (int32_t i = 0; i < kStages; ++i) {
       init_barrier(&full[i], F::kThreads);
-      init_barrier(&empty[i], F::kWarps);
+      init_barrier(&empty[i], F::kThreads);
     }
     fence_barriers();
   }
@@ -130,8 +130,7 @@ __global__ void __launch_bounds__(F::kThreads, 1) split_kernel(LinearArgs a, Mar
     }
     // After the last chunk: what an earlier one left.
     product.template multiply<1>(now + F::kWeightBytes, next, next + F::kWeightBytes);
-    __syncwarp();
-    if (lane == 0) arrive(&empty[chunk % kStages]);
+    arrive(&empty[chunk % kStages]);
   }
   product.scale(own_ratios[chunks], own_ratios[chunks]);
 

@@ -335,7 +335,7 @@ __device__ void logprobs(const SampleArgs& a, const SampleRow& r, const float* r
 
 // The first block of a cluster samples; the others help it to find the row's largest logit.
 template <int32_t kCluster>
-__device__ void sample_row(const SampleArgs& a, Shared& s) {
+__device__ void sample_row(const SampleArgs& a, Shared& s, ClusterBest& cluster) {
   const SampleRow r = a.rows[blockIdx.x];
   const auto rank = static_cast<int32_t>(blockIdx.z);
   const float* raw = a.logits + int64_t{blockIdx.x} * a.stride;
@@ -347,7 +347,6 @@ __device__ void sample_row(const SampleArgs& a, Shared& s) {
     const View view{edited(a, r, raw, work), a.real_vocab, 1.0f, kNone};
     Candidate best;
     if constexpr (kCluster > 1) {
-      __shared__ ClusterBest cluster;
       if (together) best = cluster_best(view, rank, cluster, s.best);
       if (rank > 0) return;
     }
@@ -364,9 +363,13 @@ __device__ void sample_row(const SampleArgs& a, Shared& s) {
 template <int32_t kCluster>
 __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, Mark mark) {
   __shared__ Shared s;
-  wait_for_previous();
-  start_next(mark);
-  if constexpr (kCluster == 1 || kBulkCopies) sample_row<kCluster>(a, s);
+  __shared__ ClusterBest cluster;
+  if constexpr (kCluster == 1 || kBulkCopies) {
+    if constexpr (kCluster > 1) expect_from_cluster(&cluster.full, sizeof(cluster.parts));
+    wait_for_previous();
+    start_next(mark);
+    sample_row<kCluster>(a, s, cluster);
+  }
 }
 
 }  // namespace

@@ -81,11 +81,10 @@ struct ClusterBest {
   uint64_t full;
 };
 
-// By all blocks of a cluster, of which the first one gets the row's; the others get what they
-// found.
+// By all blocks of a cluster, whose barriers wait for the parts (expect_from_cluster). The first
+// block gets the row's best, the others what they found.
 __device__ inline Candidate cluster_best(const View& view, int32_t rank, ClusterBest& shared,
                                          Candidate (&bests)[kThreads / 32]) {
-  if (rank == 0) expect_from_cluster(&shared.full, sizeof(shared.parts));
   arrive_cluster();
   const int32_t part = divide_up(divide_up(view.size, kSampleCluster), 4) * 4;
   const int32_t begin = min(view.size, rank * part);

@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
   if (threadIdx.x == kThreads - 32) {
     for (int32_t i = 0; i < l.stages; ++i) {
       init_barrier(&full[i], 1);
-      init_barrier(&empty[i], kWarps);
+      init_barrier(&empty[i], kThreads);
     }
     for (int32_t i = 0; i < l.inputs(); ++i) init_barrier(&x_full[i], 1);
     fence_barriers();
@@ -113,15 +113,12 @@ __global__ void __launch_bounds__(kThreads, kForm == Form::kOne && kFp8 ? 2 : 1)
     if (g < tokens) row = g;
   }
   int32_t stage = 0, round = 0;
-  // By all lanes of a warp that has read the stage. Whoever fills the ring waits for the others.
+  // By every lane that has read the stage. Whoever fills the ring waits for the others.
   const auto give_back = [&] {
-    __syncwarp();
-    if (lane == 0) {
-      arrive(&empty[stage]);
-      if (fills && ring.unit < end) {
-        wait_barrier(&empty[stage], round & 1);
-        ring.fetch(stage);
-      }
+    arrive(&empty[stage]);
+    if (lane == 0 && fills && ring.unit < end) {
+      wait_barrier(&empty[stage], round & 1);
+      ring.fetch(stage);
     }
     __syncwarp();
   };
