@@ -56,12 +56,14 @@ Result<std::unique_ptr<ChatTemplate>> open_chat_template(const ServeOptions& opt
 Result<std::vector<TokenId>> end_tokens(const ModelFiles& files, const GenerationConfig& own) {
   std::vector<TokenId> ids = own.eos_token_ids;
   if (ids.empty()) {
-    if (const auto config = read_json_file(files.folder + "/tokenizer_config.json")) {
-      const json::Value* token = config->find("eos_token");
-      if (token && token->is_object()) token = token->find("content");
-      if (token && token->is_string()) {
-        if (const auto id = files.tokenizer->token_id(token->as_string())) ids.push_back(*id);
-      }
+    const auto config = read_json_file(files.folder + "/tokenizer_config.json");
+    if (!config && config.error().kind != ErrorKind::kNotFound) {
+      return tl::unexpected(config.error());
+    }
+    const json::Value* token = config ? config->find("eos_token") : nullptr;
+    if (token && token->is_object()) token = token->find("content");
+    if (token && token->is_string()) {
+      if (const auto id = files.tokenizer->token_id(token->as_string())) ids.push_back(*id);
     }
   }
   for (const TokenId id : ids) {

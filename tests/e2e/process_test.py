@@ -68,6 +68,14 @@ def test_a_checkpoint_without_its_weights(tmp_path, need_pocket):
     assert done.returncode == 1 and "safetensors" in done.stderr
 
 
+def test_a_broken_file_of_end_tokens_is_named(tmp_path, need_pocket):
+    for name in ("config.json", "tokenizer.json", "chat_template.jinja"):
+        (tmp_path / name).write_bytes((POCKET / name).read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    done = run("serve", tmp_path, "--port", free_port())
+    assert done.returncode == 1 and "tokenizer_config.json" in done.stderr
+
+
 def test_a_context_that_the_cache_cannot_hold_names_both_flags(need_pocket):
     done = run("serve", POCKET, "--max-model-len", "100k", "--kv-cache-memory-bytes", "64M",
                "--port", free_port())
