@@ -283,21 +283,22 @@ Status CudaOps::adopt(Weights& weights) {
   M2_TRY(cuda_status(cudaPointerGetAttributes(&where, weights.embed.data), "adopt"));
   if (where.type == cudaMemoryTypeDevice) return {};
   // The host's block, from its first tensor to the end of its last.
-  auto begin = UINTPTR_MAX, end = uintptr_t{0};
+  const std::byte *begin = nullptr, *end = nullptr;
   for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t bytes) {
     if (bytes == 0) return;
-    begin = std::min(begin, reinterpret_cast<uintptr_t>(data));
-    end = std::max(end, reinterpret_cast<uintptr_t>(data) + bytes);
+    const auto* own = static_cast<const std::byte*>(data);
+    begin = begin == nullptr ? own : std::min(begin, own);
+    end = end == nullptr ? own + bytes : std::max(end, own + bytes);
   });
-  M2_ASSIGN(weights_memory_, DeviceMemory::make(end - begin, "the weights"));
-  M2_TRY(cuda_status(cudaMemcpy(weights_memory_.data(), reinterpret_cast<const void*>(begin),
-                                end - begin, cudaMemcpyHostToDevice),
+  const auto bytes = static_cast<size_t>(end - begin);
+  M2_ASSIGN(weights_memory_, DeviceMemory::make(bytes, "the weights"));
+  M2_TRY(cuda_status(cudaMemcpy(weights_memory_.data(), begin, bytes, cudaMemcpyHostToDevice),
                      "copying the weights"));
   // From pageable memory a copy may return before its end, and the ops' stream waits for no other.
   M2_TRY(cuda_status(cudaDeviceSynchronize(), "copying the weights"));
   for_each_tensor(config_, shard_, weights, [&](const void*& data, size_t) {
     if (data != nullptr) {
-      data = weights_memory_.data() + (reinterpret_cast<uintptr_t>(data) - begin);
+      data = weights_memory_.data() + (static_cast<const std::byte*>(data) - begin);
     }
   });
   return {};

@@ -46,7 +46,7 @@ Status DeviceWeights::put(size_t offset, size_t bytes, const Fill& fill) {
   M2_CHECK(bytes <= kMostPieceBytes, "a piece of {} bytes", bytes);
   M2_TRY(cuda_status(cudaSetDevice(device_), "cudaSetDevice"));
   M2_ASSIGN(auto lane, take_lane());
-  const Status status = put(*lane, offset, bytes, fill);
+  Status status = put(*lane, offset, bytes, fill);
   std::lock_guard lock(mutex_);
   idle_.push_back(std::move(lane));
   return status;

@@ -29,7 +29,8 @@ class KernelStamps {
   bool notes() const { return count_ > 0; }
   // Null where nothing is noted. `layer` is -1 for what belongs to none.
   uint64_t* at(KernelName name, int32_t layer) const {
-    return notes() ? all() + (layer + 1) * kNumKernels + static_cast<int32_t>(name) : nullptr;
+    if (!notes()) return nullptr;
+    return all() + (int64_t{layer} + 1) * kNumKernels + static_cast<int32_t>(name);
   }
   // Of a step whose kernels have all ended, the last of them KernelName::kEnd. Forgets it.
   std::vector<KernelTime> take() {

@@ -5,6 +5,7 @@
 // Thread-safety: the rank's thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -59,7 +60,7 @@ class Upload {
  private:
   size_t bytes_ = 0;
   DeviceMemory device_;
-  PinnedMemory host_[2];
+  std::array<PinnedMemory, 2> host_;
   cuda::UploadArgs args_;
   int current_ = 0;
 };
