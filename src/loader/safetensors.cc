@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/file.h"
 #include "json/json.h"
 
@@ -203,20 +203,19 @@ Result<std::vector<NamedTensor>> parse_safetensors(std::span<const std::byte> by
 
 Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   // Without O_NONBLOCK a pipe in the place of a file would hang the start.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) {
+  const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!descriptor) {
     return fail(errno == ENOENT ? ErrorKind::kNotFound : ErrorKind::kInvalidArgument, "model",
                 "{} cannot be opened: {}", path, std::strerror(errno));
   }
   struct stat status {};
-  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  const bool regular = ::fstat(descriptor.get(), &status) == 0 && S_ISREG(status.st_mode);
   const auto size = static_cast<size_t>(regular ? status.st_size : 0);
-  void* mapping = size ? ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0) : nullptr;
-  const int map_error = errno;
-  ::close(descriptor);
+  void* mapping =
+      size ? ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor.get(), 0) : nullptr;
   if (!regular) return invalid("model", "{} is not a regular file", path);
   if (mapping == MAP_FAILED) {
-    return invalid("model", "{} cannot be mapped: {}", path, std::strerror(map_error));
+    return invalid("model", "{} cannot be mapped: {}", path, std::strerror(errno));
   }
   SafetensorsFile file;
   file.path_ = path;

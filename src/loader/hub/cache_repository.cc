@@ -40,17 +40,17 @@ Status make_folders(const std::string& path) {
 // Written beside, made durable, renamed: whoever reads `path` sees all of it or nothing.
 Status write_whole(const std::string& path, std::string_view bytes) {
   const std::string beside = unique_beside(path);
-  const int file = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (file < 0) return disk_error("cannot write", beside);
+  Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file) return disk_error("cannot write", beside);
   bool good = true;
   while (good && !bytes.empty()) {
-    const ssize_t wrote = ::write(file, bytes.data(), bytes.size());
+    const ssize_t wrote = ::write(file.get(), bytes.data(), bytes.size());
     good = wrote > 0;
     if (good) bytes.remove_prefix(static_cast<size_t>(wrote));
   }
-  good = good && ::fdatasync(file) == 0;
+  good = good && ::fdatasync(file.get()) == 0;
   const int error = errno;
-  ::close(file);
+  file = {};
   if (good && ::rename(beside.c_str(), path.c_str()) == 0) return {};
   if (!good) errno = error;
   auto failed = disk_error("cannot write", path);
@@ -64,37 +64,22 @@ std::string unique_beside(const std::string& path) {
   return fmt::format("{}.{:016x}.m2.incomplete", path, random_bits());
 }
 
-BlobLock::~BlobLock() { unlock(); }
-BlobLock::BlobLock(BlobLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-BlobLock& BlobLock::operator=(BlobLock&& other) noexcept {
-  std::swap(file_, other.file_);
-  return *this;
-}
-
 BlobLock::State BlobLock::try_lock(const std::string& path) {
   unlock();
   // Whoever gives a lock up may remove its file: then a new one is taken.
   for (int i = 0; i < 16; ++i) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0664);
-    if (file < 0) return State::kUnsupported;
+    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0664));
+    if (!file) return State::kUnsupported;
     struct stat status {};
-    if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
-      const bool busy = errno == EWOULDBLOCK || errno == EINTR;
-      ::close(file);
-      return busy ? State::kBusy : State::kUnsupported;
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+      return errno == EWOULDBLOCK || errno == EINTR ? State::kBusy : State::kUnsupported;
     }
-    if (::fstat(file, &status) == 0 && status.st_nlink > 0) {
-      file_ = file;
+    if (::fstat(file.get(), &status) == 0 && status.st_nlink > 0) {
+      file_ = std::move(file);
       return State::kHeld;
     }
-    ::close(file);
   }
   return State::kBusy;
-}
-
-void BlobLock::unlock() {
-  if (file_ >= 0) ::close(file_);
-  file_ = -1;
 }
 
 CacheRepository::CacheRepository(std::string cache, const std::string& repository)

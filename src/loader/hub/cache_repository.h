@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace m2 {
@@ -24,16 +25,11 @@ class BlobLock {
  public:
   enum class State { kHeld, kBusy, kUnsupported };  // the last: this file system has no locks
 
-  BlobLock() = default;
-  ~BlobLock();
-  BlobLock(BlobLock&& other) noexcept;
-  BlobLock& operator=(BlobLock&& other) noexcept;
-
   State try_lock(const std::string& path);
-  void unlock();
+  void unlock() { file_ = {}; }
 
  private:
-  int file_ = -1;
+  Descriptor file_;
 };
 
 class CacheRepository {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/descriptor.h"
 
 namespace m2 {
 namespace {
@@ -47,25 +48,22 @@ std::string Digest::hex() {
 }
 
 Result<std::string> digest_file(const std::string& path, std::string_view blob_name) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) {
     return fail(ErrorKind::kNotFound, "model", "{} cannot be opened: {}", path,
                 std::strerror(errno));
   }
   struct stat status {};
-  if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(file);
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return invalid("model", "{} is not a regular file", path);
   }
   Digest digest(blob_name, status.st_size);
   std::vector<std::byte> piece(size_t{4} << 20);
   ssize_t got = 0;
-  while ((got = ::read(file, piece.data(), piece.size())) > 0) {
+  while ((got = ::read(file.get(), piece.data(), piece.size())) > 0) {
     digest.update({piece.data(), static_cast<size_t>(got)});
   }
-  const int error = errno;
-  ::close(file);
-  if (got < 0) return invalid("model", "{} cannot be read: {}", path, std::strerror(error));
+  if (got < 0) return invalid("model", "{} cannot be read: {}", path, std::strerror(errno));
   return digest.hex();
 }
 

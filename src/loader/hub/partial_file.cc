@@ -35,18 +35,6 @@ bool write_at(int file, const void* data, size_t count, int64_t offset) {
 
 }  // namespace
 
-PartialFile::~PartialFile() {
-  if (file_ >= 0) ::close(file_);
-}
-PartialFile::PartialFile(PartialFile&& other) noexcept { *this = std::move(other); }
-PartialFile& PartialFile::operator=(PartialFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(file_, other.file_);
-  std::swap(size_, other.size_);
-  std::swap(pieces_, other.pieces_);
-  return *this;
-}
-
 Result<PartialFile> PartialFile::open(const std::string& blob, int64_t size, bool resume) {
   PartialFile file;
   file.size_ = size;
@@ -61,13 +49,14 @@ Result<PartialFile> PartialFile::open(const std::string& blob, int64_t size, boo
       ::stat(file.path_.c_str(), &status) == 0) {
     theirs = std::min<int64_t>(status.st_size, size);
   }
-  file.file_ = ::open(file.path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (file.file_ < 0) return write_error(file.path_);
-  if (::fstat(file.file_, &status) != 0) return write_error(file.path_);
+  file.file_ =
+      Descriptor(::open(file.path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
+  if (!file.file_) return write_error(file.path_);
+  if (::fstat(file.file_.get(), &status) != 0) return write_error(file.path_);
   if (theirs > 0) {
     std::fill_n(file.pieces_.begin(), theirs == size ? marks : theirs / kPieceBytes, 1);
   } else if (status.st_size == size + marks) {
-    if (::pread(file.file_, file.pieces_.data(), file.pieces_.size(), size) != marks) {
+    if (::pread(file.file_.get(), file.pieces_.data(), file.pieces_.size(), size) != marks) {
       return write_error(file.path_);
     }
     for (uint8_t& piece : file.pieces_) piece = piece == 1 ? 1 : 0;
@@ -76,8 +65,8 @@ Result<PartialFile> PartialFile::open(const std::string& blob, int64_t size, boo
     // Ended between losing its marks and taking its name: all there, but for the hash to say.
     std::fill(file.pieces_.begin(), file.pieces_.end(), 1);
   }
-  if (::ftruncate(file.file_, size + marks) != 0 ||
-      !write_at(file.file_, file.pieces_.data(), file.pieces_.size(), size)) {
+  if (::ftruncate(file.file_.get(), size + marks) != 0 ||
+      !write_at(file.file_.get(), file.pieces_.data(), file.pieces_.size(), size)) {
     return write_error(file.path_);
   }
   return file;
@@ -96,20 +85,20 @@ int64_t PartialFile::bytes() const {
 }
 
 Status PartialFile::write(int64_t offset, std::span<const std::byte> bytes) {
-  if (write_at(file_, bytes.data(), bytes.size(), offset)) return {};
+  if (write_at(file_.get(), bytes.data(), bytes.size(), offset)) return {};
   return write_error(path_);
 }
 
 Status PartialFile::mark(int64_t piece) {
   const uint8_t there = 1;
-  if (!write_at(file_, &there, 1, size_ + piece)) return write_error(path_);
+  if (!write_at(file_.get(), &there, 1, size_ + piece)) return write_error(path_);
   pieces_[static_cast<size_t>(piece)] = 1;
   return {};
 }
 
 Status PartialFile::read(int64_t offset, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t got = ::pread(file_, bytes.data(), bytes.size(), offset);
+    const ssize_t got = ::pread(file_.get(), bytes.data(), bytes.size(), offset);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       return fail(ErrorKind::kInternal, "download-dir", "cannot read {} again: {}", path_,
@@ -123,12 +112,14 @@ Status PartialFile::read(int64_t offset, std::span<std::byte> bytes) const {
 
 Status PartialFile::reset() {
   std::fill(pieces_.begin(), pieces_.end(), 0);
-  if (::ftruncate(file_, 0) == 0 && ::ftruncate(file_, size_ + num_pieces()) == 0) return {};
+  if (::ftruncate(file_.get(), 0) == 0 && ::ftruncate(file_.get(), size_ + num_pieces()) == 0) {
+    return {};
+  }
   return write_error(path_);
 }
 
 Status PartialFile::finish(const std::string& blob) {
-  if (::ftruncate(file_, size_) != 0 || ::fdatasync(file_) != 0 ||
+  if (::ftruncate(file_.get(), size_) != 0 || ::fdatasync(file_.get()) != 0 ||
       ::rename(path_.c_str(), blob.c_str()) != 0) {
     return write_error(blob);
   }

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace m2 {
@@ -23,11 +24,6 @@ inline constexpr int64_t kPieceBytes = int64_t{1} << 20;
 
 class PartialFile {
  public:
-  PartialFile() = default;
-  ~PartialFile();
-  PartialFile(PartialFile&& other) noexcept;
-  PartialFile& operator=(PartialFile&& other) noexcept;
-
   // Of the blob that will be at `blob`. Without `resume` under a name of its own: where locks do
   // not work, another process may be writing the same blob.
   static Result<PartialFile> open(const std::string& blob, int64_t size, bool resume);
@@ -48,7 +44,7 @@ class PartialFile {
 
  private:
   std::string path_;
-  int file_ = -1;
+  Descriptor file_;
   int64_t size_ = 0;
   std::vector<uint8_t> pieces_;
 };

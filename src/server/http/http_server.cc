@@ -84,7 +84,7 @@ class HttpServer::Impl {
   ErrorCode listen_uds();
   template <typename Acceptor>
   asio::awaitable<void> accept_from(Acceptor& acceptor);
-  void take_connection(int descriptor);
+  void take_connection(Descriptor descriptor);
 
   const HttpOptions options_;
   HttpShared shared_;
@@ -182,26 +182,24 @@ asio::awaitable<void> HttpServer::Impl::accept_from(Acceptor& acceptor) {
       continue;
     }
     ErrorCode failed;
-    const int descriptor = socket.release(failed);
-    if (!failed) take_connection(descriptor);
+    Descriptor descriptor(socket.release(failed));
+    if (!failed) take_connection(std::move(descriptor));
   }
 }
 
-void HttpServer::Impl::take_connection(int descriptor) {
+void HttpServer::Impl::take_connection(Descriptor descriptor) {
   // Counted here, not where it is served: a burst of them must not pass before the first is
   // counted.
   ConnectionPlace place = ConnectionPlace::take(shared_);
-  if (!place) {
-    ::close(descriptor);
-    return;
-  }
+  if (!place) return;
   IoThread& io = *threads_[next_thread_++ % threads_.size()];
-  asio::post(io.context, [this, &io, descriptor, place = std::move(place)]() mutable {
-    auto socket = HttpSocket::adopt(io.context, descriptor, tls_.get());
-    if (socket && !io.loop.stopping) {
-      serve_connection(io.loop, std::move(socket), std::move(place));
-    }
-  });
+  asio::post(io.context,
+             [this, &io, descriptor = std::move(descriptor), place = std::move(place)]() mutable {
+               auto socket = HttpSocket::adopt(io.context, std::move(descriptor), tls_.get());
+               if (socket && !io.loop.stopping) {
+                 serve_connection(io.loop, std::move(socket), std::move(place));
+               }
+             });
 }
 
 std::string HttpServer::Impl::address() const {

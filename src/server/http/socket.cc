@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -131,22 +130,20 @@ class TlsSocket : public HttpSocket {
 
 }  // namespace
 
-std::shared_ptr<HttpSocket> HttpSocket::adopt(asio::io_context& loop, int descriptor,
+std::shared_ptr<HttpSocket> HttpSocket::adopt(asio::io_context& loop, Descriptor descriptor,
                                               const TlsContext* tls) {
   sockaddr_storage address{};
   socklen_t size = sizeof(address);
-  if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    ::close(descriptor);
+  if (getsockname(descriptor.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
     return nullptr;
   }
   ErrorCode error;
   RawSocket socket(loop);
   const int protocol = address.ss_family == AF_UNIX ? 0 : IPPROTO_TCP;
-  socket.assign(asio::generic::stream_protocol(address.ss_family, protocol), descriptor, error);
-  if (error) {
-    ::close(descriptor);
-    return nullptr;
-  }
+  socket.assign(asio::generic::stream_protocol(address.ss_family, protocol), descriptor.get(),
+                error);
+  if (error) return nullptr;
+  (void)descriptor.release();  // the socket has it
   if (protocol == IPPROTO_TCP) socket.set_option(asio::ip::tcp::no_delay(true), error);
   if (!tls) return std::make_shared<PlainSocket>(std::move(socket));
   return std::make_shared<TlsSocket>(std::move(socket), *tls);

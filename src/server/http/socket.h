@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/descriptor.h"
+
 namespace boost::asio {
 class io_context;
 }
@@ -34,8 +36,8 @@ class HttpSocket {
   virtual void reset() = 0;           // close, and throw away what waits to be sent
   virtual std::string peer() const = 0;
 
-  // Takes `descriptor` over; `tls` may be null. Null when the descriptor is no stream socket.
-  static std::shared_ptr<HttpSocket> adopt(boost::asio::io_context& loop, int descriptor,
+  // `tls` may be null. Null when the descriptor is no stream socket.
+  static std::shared_ptr<HttpSocket> adopt(boost::asio::io_context& loop, Descriptor descriptor,
                                            const TlsContext* tls);
 };
 
