@@ -188,6 +188,7 @@ case $command in
     slow='CudaSampler.EveryKind*:CudaSampler.ManyDraws*'
     # synccheck keeps account of so many barriers, warns of more, and then gives kernels wrong results.
     many='CudaForms.RealWidths:CudaForms.ARowOfOneKvHead:CudaForms.LongContexts:CudaForms.ChoiceAmongEqual*'
+    # Under racecheck the logprobs' test takes half a minute, and that of broken logits longer.
     declare -A without=([memcheck]="$slow" [initcheck]="$slow" [synccheck]="$slow:$many"
       [racecheck]="$slow:CudaSampler.Logprobs*:CudaSamplerBroken.*")
     status=0

@@ -18,7 +18,10 @@ Result<std::string> read_file(const std::string& path, size_t max_bytes, FileKin
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) {
-    return fail(ErrorKind::kNotFound, "", "{}: cannot be opened: {}", path, std::strerror(errno));
+    // A name that no file can have is that of none.
+    const bool none = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+    return fail(none ? ErrorKind::kNotFound : ErrorKind::kInvalidArgument, "",
+                "{}: cannot be opened: {}", path, std::strerror(errno));
   }
   std::string text;
   char piece[1 << 16];

@@ -17,9 +17,9 @@ enum class FileKind : uint8_t {
   kAny       // what a user names may be a pipe: `<(…)`, /dev/stdin
 };
 
-// The whole file. kNotFound when it cannot be opened, kTooLarge past `max_bytes`, which is read in
-// pieces, so that nothing takes more than the bound; messages begin with the path. What a clone
-// without Git LFS leaves in a file's place is refused as that.
+// The whole file. kNotFound when there is none, kInvalidArgument when it cannot be read, kTooLarge
+// past `max_bytes`, which is read in pieces, so that nothing takes more than the bound; messages
+// begin with the path. What a clone without Git LFS leaves in a file's place is refused as that.
 Result<std::string> read_file(const std::string& path, size_t max_bytes,
                               FileKind kind = FileKind::kRegular);
 

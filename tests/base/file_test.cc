@@ -31,6 +31,17 @@ TEST(ReadFile, WholeFilesWithinTheBound) {
   EXPECT_EQ(read_file(path, 1).error().kind, ErrorKind::kNotFound);
 }
 
+// Whoever goes on without a file must not pass over one that is there.
+TEST(ReadFile, NoFileIsNotOneThatCannotBeOpened) {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder / "file") << "text";
+  for (const std::string& none : {folder / "file/below", folder / std::string(300, 'x')}) {
+    EXPECT_EQ(read_file(none, 10).error().kind, ErrorKind::kNotFound) << none;
+  }
+  std::filesystem::create_symlink("loop", folder / "loop");
+  EXPECT_EQ(read_file(folder / "loop", 10).error().kind, ErrorKind::kInvalidArgument);
+}
+
 TEST(ReadFile, APointerOfGitLfsIsNotTheFile) {
   const test::TemporaryFolder folder;
   const std::string path = folder / "file";

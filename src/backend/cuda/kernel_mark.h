@@ -1,5 +1,5 @@
-// Names what the device began last: every kernel leaves its mark in a word of host memory
-// (portable/device.cuh), which is still there when a fault has taken the device's own.
+// Names what the device began last: every kernel but upload.cuh's leaves its mark in a word of
+// host memory (portable/device.cuh), which is still there when a fault has taken the device's own.
 //
 // Thread-safety: last() from any thread.
 #pragma once
